@@ -1,0 +1,1 @@
+"""clipworks: multi-label taggers from class names alone, rebuilt from leaderboard solutions on CLIP."""

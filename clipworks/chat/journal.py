@@ -1,0 +1,96 @@
+"""Every request and its raw reply, kept outside DVC's outputs: nobody is asked the same twice.
+
+SQLite does the keeping: a reply is there wholly or not at all, whenever the process is killed.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from tqdm import tqdm
+
+from clipworks.chat.request import Engine, Reply, Request
+
+SCHEMA = """create table if not exists replies (
+    key text primary key, request text not null, engine text not null, reply text not null
+)"""
+COMMIT_EVERY = 64  # replies: the most that a kill can lose to an engine that answers one by one
+LOOK_UP = 500  # keys per query, below SQLite's limit of variables
+
+
+class Journal:
+    """An append-only store of replies by request hash."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._connection = sqlite3.connect(path)
+        self._connection.execute("pragma journal_mode = wal")
+        self._connection.execute(SCHEMA)
+        self.asked = 0  # requests that went to an engine through this object
+
+    def close(self) -> None:
+        """Commit and close."""
+        self._connection.commit()
+        self._connection.close()
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return int(self._connection.execute("select count(*) from replies").fetchone()[0])
+
+    def get(self, keys: Sequence[str]) -> dict[str, Reply]:
+        """The replies that are known among these keys."""
+        found = {}
+        for start in range(0, len(keys), LOOK_UP):
+            part = keys[start : start + LOOK_UP]
+            marks = ",".join("?" * len(part))
+            query = f"select key, reply from replies where key in ({marks})"
+            for key, reply in self._connection.execute(query, part):
+                found[key] = Reply(**json.loads(reply))
+        return found
+
+    def put(self, key: str, request: Request, engine: dict[str, str], reply: Reply) -> None:
+        """Keep a reply; the first one stays."""
+        row = (
+            key,
+            *(
+                json.dumps(value, ensure_ascii=False)
+                for value in (asdict(request), engine, asdict(reply))
+            ),
+        )
+        self._connection.execute("insert or ignore into replies values (?, ?, ?, ?)", row)
+
+    def ask(self, engine: Engine, requests: Sequence[Request], *, label: str) -> list[Reply]:
+        """The replies to all requests, in their order; only unknown ones reach the engine.
+
+        Failed replies (finish "error") are returned but not kept, so that a later run asks again.
+        """
+        keys = [request.key(engine.identity) for request in requests]
+        known = self.get(sorted(set(keys)))
+        new = {
+            key: request for key, request in zip(keys, requests, strict=True) if key not in known
+        }
+        order = list(new)
+        with tqdm(
+            total=len(order), desc=label, unit="reply", mininterval=1, disable=not order
+        ) as bar:
+            answers: Iterator[tuple[int, Reply]] = engine.answer(list(new.values()))
+            for done, (index, reply) in enumerate(answers, 1):
+                key = order[index]
+                known[key] = reply
+                self.asked += 1
+                if reply.finish != "error":
+                    self.put(key, new[key], engine.identity, reply)
+                if done % COMMIT_EVERY == 0:
+                    self._connection.commit()
+                bar.update()
+        self._connection.commit()
+        if lost := [key for key in order if key not in known]:
+            raise RuntimeError(f"the engine left {len(lost)} of {len(order)} requests unanswered")
+        return [known[key] for key in keys]

@@ -1,0 +1,135 @@
+"""Recorded replies: our own, answered by their questions, and published ones, read as they are."""
+
+import ast
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clipworks.chat.request import Reply, Request
+from clipworks.tables import rows
+
+_HEADER = re.compile(r"^\[(\d+)\]\s*(\(.*\)|\[.*\])\s*$")
+SUFFIXES = (".json", ".jsonl", ".txt")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recorded reply; `names` are the classes that were asked for, where the file says so."""
+
+    source: str  # multi, single or challenge
+    names: tuple[str, ...]
+    text: str
+    place: str  # file and entry
+
+
+class ReplayEngine:
+    """Answers from the replies that an earlier run kept (replies.parquet files of a folder)."""
+
+    def __init__(self, folder: str) -> None:
+        self.identity = {"engine": "replay", "model": folder, "revision": ""}
+        self._replies: dict[tuple[str, str], Reply] = {}
+        for path in sorted(Path(folder).rglob("*.parquet")):
+            for row in rows(path):
+                key = (row["template_hash"], row["prompt"])
+                self._replies[key] = Reply(row["reply"], row["finish"], row["probability"])
+
+    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Reply]]:
+        """The recorded replies.
+
+        Raises:
+            ValueError: nobody recorded an answer to a question.
+        """
+        for index, request in enumerate(requests):
+            prompt = "\n\n".join(f"[{role}] {text}" for role, text in request.messages)
+            reply = self._replies.get((request.template_hash, prompt))
+            if reply is None:
+                raise ValueError(
+                    f"chat.replay: {self.identity['model']} holds no recorded answer to the "
+                    f"{request.task} question that begins {prompt[:80]!r}; switch that question off "
+                    "or use another engine"
+                )
+            yield index, reply
+
+
+def recordings(folder: Path) -> Iterator[Recording]:
+    """Every recorded reply below a folder, by its shape.
+
+    - JSON, index -> list of sentences; or a list of {"caption": ...} objects
+    - text, "[12] ('dog', 'bench')" followed by that combination's replies
+    - JSONL, {"labels": [...], "captions": [...]} a line
+
+    A file whose path speaks of "single" or "challenge" is of that source, others are multi.
+
+    Raises:
+        ValueError: the folder is missing, or a file is of no known shape.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"chat.replay.folder: {folder} is no folder; put recorded replies there")
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES):
+        found = re.search(r"single|challenge", path.relative_to(folder).as_posix())
+        source = found.group() if found else "multi"
+        try:
+            yield from _read(path, source)
+        except (KeyError, TypeError, SyntaxError, json.JSONDecodeError) as error:
+            raise ValueError(
+                f"chat.replay: {path} is of no known shape ({error}); allowed are JSON lists by "
+                "index, '[n] (names)' text and JSONL with labels and captions"
+            ) from None
+
+
+def combinations(folder: Path, class_names: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """The combinations that recordings were made for, and those of a file combinations.json."""
+    listed = folder / "combinations.json"
+    groups = [tuple(group) for group in json.loads(listed.read_text())] if listed.exists() else []
+    groups += [recording.names for recording in recordings(folder)]
+    for names in groups:
+        known = tuple(name for name in class_names if name in names)
+        if len(known) > 1:
+            yield known
+
+
+def _read(path: Path, source: str) -> Iterator[Recording]:
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".jsonl":
+        for number, line in enumerate(text.splitlines(), 1):
+            entry = json.loads(line)
+            names = tuple(entry["labels"])
+            yield Recording(source, names, "\n".join(entry["captions"]), f"{path.name}:{number}")
+    elif path.suffix == ".json":
+        yield from _read_json(json.loads(text), path, source)
+    else:
+        names = ()
+        block: list[str] = []
+        for number, line in enumerate([*text.splitlines(), "[0] ()"], 1):
+            if match := _HEADER.match(line):
+                if block:
+                    yield Recording(source, names, "\n".join(block), f"{path.name}:{number}")
+                names, block = tuple(ast.literal_eval(match.group(2))), []
+            else:
+                block.append(line)
+
+
+def _read_json(content: Any, path: Path, source: str) -> Iterator[Recording]:
+    if path.name == "combinations.json":
+        return
+    if isinstance(content, dict):
+        for key, sentences in content.items():
+            if isinstance(sentences, list) and all(isinstance(s, str) for s in sentences):
+                for part in _rounds(sentences):
+                    yield Recording(source, (), part, f"{path.name}[{key}]")
+        return
+    for number, entry in enumerate(content):
+        yield Recording(source, (), entry["caption"], f"{path.name}[{number}]")
+
+
+def _rounds(sentences: list[str]) -> list[str]:
+    """A list may hold several replies, each numbered from 1: part them where numbering restarts."""
+    parts: list[list[str]] = [[]]
+    for sentence in sentences:
+        if re.match(r"\s*1[.)]\s", sentence) and parts[-1]:
+            parts.append([])
+        parts[-1].append(sentence)
+    return ["\n".join(part) for part in parts if part]

@@ -1,0 +1,143 @@
+"""What is asked of a chat model, what comes back, and the interface that every engine has."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from jinja2 import Environment, StrictUndefined
+
+Task = Literal["compose", "feasible", "caption", "check", "judge"]
+QUESTIONS = ("feasible", "check", "judge")  # answered True or False
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a reply is drawn. Temperature 0 is greedy."""
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question, with the conversation before it and everything the reply depends on."""
+
+    task: Task
+    template: str  # name of the template file
+    template_hash: str
+    messages: tuple[tuple[str, str], ...]  # (role, text), ending with the user's question
+    sampling: Sampling
+    seed: int
+    # The values that were rendered into the question; the offline engine reads these.
+    names: tuple[str, ...] = ()
+    count: int = 0
+    caption: str = ""
+
+    def key(self, identity: dict[str, str]) -> str:
+        """The hash under which a reply is kept: the request and who was asked."""
+        content = {"engine": identity, "request": asdict(self)}
+        packed = json.dumps(content, sort_keys=True, ensure_ascii=False, default=list)
+        return hashlib.sha256(packed.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A raw reply. `probability` is that of "True", where the engine can tell."""
+
+    text: str
+    finish: Literal["stop", "length", "error"] = "stop"
+    probability: float | None = None
+
+
+class Engine(Protocol):
+    """Whatever answers requests. Nothing downstream knows which one it was."""
+
+    identity: dict[str, str]  # engine, model, revision: part of a request's key
+
+    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Reply]]:
+        """Yield (index into requests, reply) in any order, each as soon as it is there."""
+        ...
+
+
+@dataclass(frozen=True)
+class Template:
+    """A prompt as a Jinja template, kept as a file."""
+
+    name: str
+    source: str
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        digest = hashlib.sha256(self.source.encode()).hexdigest()[:16]
+        object.__setattr__(self, "digest", digest)
+
+    def render(self, **values: object) -> str:
+        """Fill in the values; an unknown name in the template is an error."""
+        environment = Environment(undefined=StrictUndefined, autoescape=False)
+        return environment.from_string(self.source).render(**values).strip()
+
+
+def read_templates(folder: Path) -> dict[str, Template]:
+    """All templates of a folder by name.
+
+    Raises:
+        ValueError: one that the dialogue needs is missing.
+    """
+    found = {
+        path.stem: Template(path.stem, path.read_text(encoding="utf-8"))
+        for path in sorted(folder.glob("*.txt"))
+    }
+    needed = {
+        "compose",
+        "feasible",
+        "caption_multi",
+        "caption_single",
+        "caption_challenge",
+        "check",
+        "judge",
+    }
+    if missing := sorted(needed - found.keys()):
+        raise ValueError(f"templates {folder}: missing {[f'{name}.txt' for name in missing]}")
+    return found
+
+
+def ask_for(
+    task: Task,
+    template: Template,
+    sampling: Sampling,
+    *,
+    seed: int,
+    before: tuple[tuple[str, str], ...] = (),
+    names: tuple[str, ...] = (),
+    count: int = 0,
+    caption: str = "",
+) -> Request:
+    """Render a template into a request; `before` is the conversation so far."""
+    text = template.render(names=list(names), count=count, caption=caption)
+    return Request(
+        task=task,
+        template=template.name,
+        template_hash=template.digest,
+        messages=(*before, ("user", text)),
+        sampling=sampling,
+        seed=seed,
+        names=names,
+        count=count,
+        caption=caption,
+    )
+
+
+def says_true(reply: Reply, *, threshold: float) -> bool:
+    """Whether a True/False question was answered True.
+
+    By probability where the engine gives one; else by the solution's rule for free text: it says
+    True and does not say False.
+    """
+    if reply.probability is not None:
+        return reply.probability >= threshold
+    words = reply.text.lower()
+    return "true" in words and "false" not in words

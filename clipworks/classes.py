@@ -1,0 +1,58 @@
+"""The class list of a run and the other words by which its classes are known."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class Synonyms(BaseModel):
+    """Other words for classes, and phrases that hold a class's word but mean something else."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    synonyms: dict[str, list[str]] = {}
+    other_meanings: list[str] = []
+
+
+def read_classes(path: Path) -> list[str]:
+    """Class names, one a line; empty lines and lines that begin with # are passed over.
+
+    Raises:
+        ValueError: the list is missing, empty, or names a class twice.
+    """
+    if not path.exists():
+        raise ValueError(f"class list {path} does not exist; write one class name a line there")
+    names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    names = [name for name in names if name and not name.startswith("#")]
+    if len(names) < 2:
+        raise ValueError(f"class list {path} has {len(names)} classes; at least 2 are needed")
+    seen: set[str] = set()
+    for number, name in enumerate(names, 1):
+        if name.lower() in seen:
+            raise ValueError(f"class list {path}: {name!r} (entry {number}) stands there twice")
+        if not re.search(r"\w", name):
+            raise ValueError(f"class list {path}: entry {number} ({name!r}) has no letter")
+        seen.add(name.lower())
+    return names
+
+
+def read_synonyms(path: Path) -> Synonyms:
+    """Read a synonyms file; classes that it does not list are found by their names.
+
+    Raises:
+        ValueError: the file is missing or not of the form `synonyms: {class: [words]}`.
+    """
+    if not path.exists():
+        raise ValueError(f"synonyms file {path} does not exist; data/classes/no_synonyms.yaml is an empty one")
+    content: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    try:
+        return Synonyms.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ValueError(
+            f"synonyms file {path}: {place}: {first['msg']}; allowed are "
+            "'synonyms: {class: [word, ...]}' and 'other_meanings: [phrase, ...]'"
+        ) from None

@@ -1,0 +1,157 @@
+"""Logits of windows into one logit per image and class: each model's own, then the ensemble's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clipworks import fusion
+from clipworks.jaxshapes import Float
+from clipworks.params.ensemble import Ensemble
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one model's logits of windows become its logits of an image."""
+
+    window_weight: float
+    local_weight: float
+    cooccurrence_weight: float
+    similarity: bool
+    variance: fusion.VarianceWeight
+    aggregation: fusion.Aggregation
+    threshold: float
+    top_k: int
+    temperature: float
+    standardise: str  # "none", "image" or "windows"
+
+    @staticmethod
+    def of(params: Ensemble, model: str) -> "Recipe":
+        """The recipe that params.yaml gives a model."""
+        pick = lambda table: table.get(model, table["default"])  # noqa: E731
+        return Recipe(
+            window_weight=params.window_weight,
+            local_weight=pick(params.local_weight),
+            cooccurrence_weight=params.cooccurrence_weight
+            if model in params.cooccurrence_models
+            else 0.0,
+            similarity=params.similarity,
+            variance=pick(params.variance),
+            aggregation=params.aggregation,
+            threshold=params.threshold,
+            top_k=params.top_k,
+            temperature=params.temperature,
+            standardise=params.standardise,
+        )
+
+    def only(
+        self,
+        *,
+        window_weight: float | None = None,
+        local_weight: float | None = None,
+        standardise: str | None = None,
+    ) -> "Recipe":
+        """The same with some parts changed."""
+        changes = {
+            "window_weight": window_weight,
+            "local_weight": local_weight,
+            "standardise": standardise,
+        }
+        return replace(self, **{key: value for key, value in changes.items() if value is not None})  # type: ignore[arg-type]
+
+
+def model_logits(
+    logits: Float[Tensor, "image window 2 class"],
+    similarities: Float[Tensor, "image window nearest"],
+    recipe: Recipe,
+    conditional: Float[Tensor, "class class"],
+) -> Float[Tensor, "image class"]:
+    """global + w·fused global windows + k·(local + w·fused local windows)."""
+    both, local = logits[:, :, 0], logits[:, :, 1]
+    if recipe.cooccurrence_weight:
+        local = fusion.add_cooccurrence(local, conditional, recipe.cooccurrence_weight)
+    if recipe.standardise == "windows":
+        both, local = fusion.standardise(both), fusion.standardise(local)
+    total = both[:, 0]
+    if recipe.local_weight:
+        total = total + recipe.local_weight * local[:, 0]
+    if recipe.window_weight and logits.shape[1] > 1:
+        total = total + recipe.window_weight * _fuse(both, similarities, recipe)
+        if recipe.local_weight:
+            fused = _fuse(local, similarities, recipe)
+            total = total + recipe.window_weight * recipe.local_weight * fused
+    return fusion.standardise(total) if recipe.standardise == "image" else total
+
+
+def _fuse(logits: Tensor, similarities: Tensor, recipe: Recipe) -> Tensor:
+    weighted = fusion.weigh_windows(
+        logits[:, 1:], similarities[:, 1:], similarity=recipe.similarity, variance=recipe.variance
+    )
+    return fusion.aggregate(
+        weighted,
+        recipe.aggregation,
+        threshold=recipe.threshold,
+        top_k=recipe.top_k,
+        temperature=recipe.temperature,
+    )
+
+
+def route(
+    params: Ensemble, class_names: Sequence[str], held_out_ap: dict[str, np.ndarray]
+) -> dict[str, dict[str, float]]:
+    """Which models decide each class, with weights that sum to 1.
+
+    Args:
+        held_out_ap: AP of each class on held-out captions, by model; nan where there is none.
+
+    Raises:
+        ValueError: a list names an unknown class or model, or one class at two models.
+    """
+    models = list(held_out_ap)
+    _check_model(params.default_model, models)
+    if params.routing == "average":
+        return {name: {model: 1 / len(models) for model in models} for name in class_names}
+    if params.routing == "weights":
+        for model in params.weights:
+            _check_model(model, models)
+        total = sum(params.weights.values())
+        shares = {model: weight / total for model, weight in params.weights.items()}
+        return {name: shares for name in class_names}
+    routes = {name: {params.default_model: 1.0} for name in class_names}
+    if params.routing == "lists":
+        taken: dict[str, str] = {}
+        for model, names in params.lists.items():
+            _check_model(model, models)
+            for name in names:
+                if name not in class_names:
+                    raise ValueError(f"ensemble.lists.{model}: {name!r} is not in the class list")
+                if name in taken:
+                    raise ValueError(
+                        f"ensemble.lists: {name!r} stands at {taken[name]} and {model}"
+                    )
+                taken[name] = model
+                routes[name] = {model: 1.0}
+        return routes
+    for index, name in enumerate(class_names):
+        ap = {model: float(values[index]) for model, values in held_out_ap.items()}
+        best = max(ap, key=lambda model: np.nan_to_num(ap[model], nan=-1.0))
+        if ap[best] > ap[params.default_model] + params.routing_margin:
+            routes[name] = {best: 1.0}
+    return routes
+
+
+def _check_model(model: str, models: list[str]) -> None:
+    if model not in models:
+        raise ValueError(f"ensemble: no model {model!r}; there are {models}")
+
+
+def combine(
+    by_model: dict[str, Tensor], routes: dict[str, dict[str, float]]
+) -> Float[Tensor, "image class"]:
+    """Each class's logit from the models that decide it."""
+    columns = []
+    for index, shares in enumerate(routes.values()):
+        columns.append(sum(weight * by_model[model][:, index] for model, weight in shares.items()))
+    return torch.stack(columns, dim=1)  # type: ignore[arg-type]

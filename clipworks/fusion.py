@@ -1,0 +1,84 @@
+"""From logits of windows to one logit per class: co-occurrence, weighting, aggregation, sums."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from clipworks.jaxshapes import Float
+
+Aggregation = Literal["max_or_min", "max", "mean", "top_k", "log_sum_exp"]
+VarianceWeight = Literal["none", "once", "twice"]
+
+
+def conditional(together: Float[Tensor, "class class"], count: Float[Tensor, " class"]) -> Tensor:
+    """P[i, j] = together[i, j] / count[i], each row then divided by its sum (zero rows stay zero)."""
+    share = together / count.clamp(min=1)[:, None]
+    return share / share.sum(dim=1, keepdim=True).clamp(min=1e-12)
+
+
+def add_cooccurrence(
+    logits: Float[Tensor, "*item class"], conditional: Float[Tensor, "class class"], weight: float
+) -> Float[Tensor, "*item class"]:
+    """l ← l + weight · l P: classes that go with the likely ones gain."""
+    return logits + weight * logits @ conditional
+
+
+def weigh_windows(
+    logits: Float[Tensor, "*image window class"],
+    similarities: Float[Tensor, "*image window nearest"],
+    *,
+    similarity: bool,
+    variance: VarianceWeight,
+) -> Float[Tensor, "*image window class"]:
+    """Strengthen windows that look like some caption and that tell the classes apart.
+
+    Factors: 1 + mean cosine with the window's nearest captions, then 1 + the unbiased variance over
+    classes of the logits so weighted; "twice" multiplies by that factor of the raw logits too.
+    """
+    weighted = logits
+    if similarity:
+        weighted = logits * (1 + similarities.mean(dim=-1, keepdim=True))
+    if variance == "none":
+        return weighted
+    result = weighted * (1 + weighted.var(dim=-1, keepdim=True))
+    if variance == "twice":
+        result = result * (1 + logits.var(dim=-1, keepdim=True))
+    return result
+
+
+def aggregate(
+    logits: Float[Tensor, "*image window class"],
+    how: Aggregation,
+    *,
+    threshold: float = 0.2,
+    top_k: int = 5,
+    temperature: float = 1.0,
+) -> Float[Tensor, "*image class"]:
+    """One logit per class from those of its windows.
+
+    "max_or_min" is the solution's rule: the maximum where it exceeds `threshold`, else the minimum.
+    "log_sum_exp" is temperature · log mean exp(logit / temperature).
+    """
+    if how == "mean":
+        return logits.mean(dim=-2)
+    if how == "top_k":
+        return logits.topk(min(top_k, logits.shape[-2]), dim=-2).values.mean(dim=-2)
+    if how == "log_sum_exp":
+        count = torch.tensor(float(logits.shape[-2]))
+        return temperature * ((logits / temperature).logsumexp(dim=-2) - count.log())
+    best = logits.amax(dim=-2)
+    if how == "max":
+        return best
+    return torch.where(best > threshold, best, logits.amin(dim=-2))
+
+
+def standardise(logits: Float[Tensor, "*item class"]) -> Float[Tensor, "*item class"]:
+    """Zero mean and unit variance over the classes of each item (inductive: one image is enough)."""
+    centred = logits - logits.mean(dim=-1, keepdim=True)
+    return centred / logits.std(dim=-1, keepdim=True).clamp(min=1e-6)
+
+
+def standardise_classes(logits: Float[Tensor, "image class"]) -> Float[Tensor, "image class"]:
+    """Zero mean and unit variance of each class over the images (transductive: it sees them all)."""
+    return standardise(logits.T).T

@@ -1,0 +1,116 @@
+"""Pictures that explain predictions: the windows that decided, on the images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from safetensors import safe_open
+
+from clipworks import images
+from clipworks.stored import manifest
+
+PANEL = 300  # pixels
+RIGHT, WRONG = (20, 130, 60), (200, 30, 40)
+PAGE = """<!doctype html><meta charset="utf-8"><title>What decided</title>
+<style>body{{font:15px/1.5 system-ui;margin:2em}}img{{display:block;margin:.5em 0}}</style>
+<h1>What decided</h1><p>Left: predictions that are right, right: predictions that are wrong, each
+with the window that spoke for it most. Below: what was missed.</p>{images}
+"""
+
+
+@dataclass(frozen=True)
+class Vote:
+    """A predicted class and the box of the window that spoke for it most."""
+
+    name: str
+    box: tuple[int, int, int, int]
+    right: bool
+
+
+def page(
+    out: Path,
+    folder: Path,
+    files: Sequence[str],
+    class_names: Sequence[str],
+    labels: np.ndarray,
+    logits: np.ndarray,
+    infer: Path,
+    routes: dict[str, dict[str, float]],
+    *,
+    count: int,
+    max_pixels: int,
+) -> None:
+    """Draw the first `count` images, each predicted as many classes as it has (at least one)."""
+    out.mkdir(parents=True, exist_ok=True)
+    shown = []
+    for row, name in enumerate(files[:count]):
+        chosen = np.argsort(-logits[row], kind="stable")[: max(1, int(labels[row].sum()))]
+        windows, boxes = _windows(infer, name)
+        votes = [
+            Vote(
+                class_names[c],
+                boxes[_deciding(windows, c, class_names[c], infer, routes)],
+                bool(labels[row, c]),
+            )
+            for c in chosen
+        ]
+        missed = [class_names[c] for c in np.flatnonzero(labels[row]) if c not in chosen]
+        picture = draw(images.read(folder / name, max_pixels=max_pixels), votes, missed)
+        target = f"{row:03d}.png"
+        picture.save(out / target)
+        shown.append(f'<img src="{target}" alt="{name}">')
+    (out / "index.html").write_text(PAGE.format(images="\n".join(shown)), encoding="utf-8")
+
+
+def draw(image: Image.Image, votes: Sequence[Vote], missed: Sequence[str]) -> Image.Image:
+    """Two panels side by side: right votes and wrong votes, with their boxes."""
+    scale = PANEL / max(image.size)
+    size = (round(image.width * scale), round(image.height * scale))
+    small = image.resize(size, Image.Resampling.BICUBIC)
+    sheet = Image.new("RGB", (2 * PANEL + 12, size[1] + 22), "white")
+    pen = ImageDraw.Draw(sheet)
+    for panel, (right, color) in enumerate(((True, RIGHT), (False, WRONG))):
+        left = panel * (PANEL + 12)
+        sheet.paste(small, (left, 0))
+        for line, vote in enumerate(vote for vote in votes if vote.right == right):
+            x0, y0, x1, y1 = (round(value * scale) for value in vote.box)
+            inset = 2 * line  # equal boxes stay apart
+            pen.rectangle(
+                (left + x0 + inset, y0 + inset, left + x1 - 1 - inset, y1 - 1 - inset),
+                outline=color,
+                width=2,
+            )
+            place = (left + x0 + inset + 3, y0 + inset + 2 + 13 * line)
+            pen.rectangle(pen.textbbox(place, vote.name, _font()), fill=color)
+            pen.text(place, vote.name, fill="white", font=_font())
+    note = "missed: " + ", ".join(missed) if missed else "nothing missed"
+    pen.text((2, size[1] + 4), note, fill="black", font=_font())
+    return sheet
+
+
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(11)
+
+
+def _windows(infer: Path, name: str) -> tuple[np.ndarray, list[tuple[int, int, int, int]]]:
+    """An image's stored logits (window, 2, model, class) and boxes."""
+    for shard in manifest(infer)["shards"]:
+        if name in shard["images"]:
+            place = shard["images"].index(name)
+            with safe_open(str(infer / shard["file"]), framework="np") as file:
+                begin, end = file.get_tensor("offsets")[place : place + 2]
+                logits = file.get_slice("logits")[int(begin) : int(end)]
+                boxes = file.get_slice("boxes")[int(begin) : int(end)]
+            return logits.astype(np.float32), [tuple(box) for box in boxes.tolist()]
+    raise ValueError(f"{infer} holds no windows of {name}")
+
+
+def _deciding(
+    windows: np.ndarray, index: int, name: str, infer: Path, routes: dict[str, dict[str, float]]
+) -> int:
+    """The window whose logits, global and local, speak most for a class at the model that decides."""
+    order = manifest(infer)["models"]
+    model = max(routes[name], key=lambda key: routes[name][key])
+    return int(windows[:, :, order.index(model), index].sum(axis=1).argmax())

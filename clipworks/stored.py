@@ -1,0 +1,66 @@
+"""Stored logits of windows, read back in a stream."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import safe_open
+from torch import Tensor
+
+from clipworks.jaxshapes import Float
+
+MANIFEST = "manifest.json"
+IMAGES_AT_ONCE = 16  # of one shard: keeps float32 copies small
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Windows of some images of equal window count; window 0 is the whole image."""
+
+    names: list[str]
+    logits: Float[Tensor, "image window 2 model class"]
+    similarities: Float[Tensor, "image window nearest"]
+
+
+def read(folder: Path) -> Iterator[Stored]:
+    """Stream what the infer stage stored, some images of equal window count at a time.
+
+    Raises:
+        ValueError: the folder has no manifest.
+    """
+    for shard in manifest(folder)["shards"]:
+        with safe_open(str(folder / shard["file"]), framework="pt") as file:
+            offsets = file.get_tensor("offsets").tolist()
+            logits, similarities = file.get_slice("logits"), file.get_slice("similarities")
+            for first, last in _runs(offsets):
+                begin, end = offsets[first], offsets[last]
+                shape = (last - first, -1)
+                yield Stored(
+                    shard["images"][first:last],
+                    logits[begin:end].float().unflatten(0, shape),
+                    similarities[begin:end].float().unflatten(0, shape),
+                )
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of stored logits: models, classes, shards."""
+    if not (folder / MANIFEST).exists():
+        raise ValueError(f"{folder} has no {MANIFEST}; run `dvc repro infer` first")
+    return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+
+
+def _runs(offsets: list[int]) -> Iterator[tuple[int, int]]:
+    """Runs of images with equal window counts, at most IMAGES_AT_ONCE long."""
+    counts = np.diff(offsets)
+    first = 0
+    while first < len(counts):
+        last = first + 1
+        while (
+            last < len(counts) and counts[last] == counts[first] and last - first < IMAGES_AT_ONCE
+        ):
+            last += 1
+        yield first, last
+        first = last

@@ -1,0 +1,58 @@
+"""The CLIP: pretrain the miniature one, or fetch published weights, in one form on disk."""
+
+from pathlib import Path
+
+from clipworks import backbone, pretrain, runtime, tables
+from clipworks.classes import read_classes
+from clipworks.cli import run
+from clipworks.params import load
+from clipworks.params.backbone import Backbone
+from clipworks.params.base import Base
+from clipworks.world import SceneStyle
+
+OUT = Path("models/backbone")
+LOG = Path("data/backbone/loss.tsv")
+
+
+def main() -> None:
+    """Write weights and configuration as open_clip reads them from a local folder."""
+    base, params = load("base", Base), load("backbone", Backbone)
+    with runtime.measured("backbone"):
+        if params.source == "pretrained":
+            model, config, preprocess = backbone.pretrained(params.model, params.pretrained)
+            tables.write_tsv(LOG, ("step", "phase", "loss"), [])
+        else:
+            names = read_classes(Path(base.classes))
+            config = pretrain.config(params)
+            preprocess = pretrain.preprocess(params)
+            model = backbone.new(config, seed=base.seed)
+            style = SceneStyle(
+                side=params.image_size,
+                objects=params.objects,
+                object_size=params.object_size,
+                clutter=params.clutter,
+                distractors=params.distractors,
+                stranger=params.stranger,
+                tilt=params.tilt,
+            )
+            images, shown = pretrain.pairs(
+                style, names, count=params.images, seed=base.seed, workers=2
+            )
+            pretrain.train(
+                model,
+                images,
+                shown,
+                names,
+                tokenize=backbone.tokenizer(params.context_length),
+                seed=base.seed,
+                trunk_steps=params.trunk_steps,
+                pair_steps=params.pair_steps,
+                log=LOG,
+            )
+        backbone.save(OUT, model, config, preprocess)
+    weights = sum(p.numel() for p in model.parameters())
+    print(f"backbone: {weights / 1e6:.1f}M weights ({params.source}) -> {OUT}")
+
+
+if __name__ == "__main__":
+    run(main)

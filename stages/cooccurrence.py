@@ -1,0 +1,47 @@
+"""How often captions name two classes together: the conditional matrix."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from clipworks import fusion, plots, tables
+from clipworks.captions import CaptionTable
+from clipworks.classes import read_classes
+from clipworks.cli import run
+from clipworks.params import load
+from clipworks.params.base import Base
+from clipworks.params.encoding import Cooccurrence
+
+CAPTIONS = Path("data/filter/captions.parquet")
+OUT = Path("data/cooccurrence")
+
+
+def main() -> None:
+    """Write counts, the conditional matrix P[i, j] and a heat map."""
+    base, params = load("base", Base), load("cooccurrence", Cooccurrence)
+    names = read_classes(Path(base.classes))
+    table = CaptionTable(CAPTIONS, names)
+    statistics = table.statistics(table.select(params.sources))
+    matrix = fusion.conditional(statistics.together, statistics.count)
+    OUT.mkdir(parents=True, exist_ok=True)
+    tensors = {"count": statistics.count, "together": statistics.together, "conditional": matrix}
+    save_file(
+        {key: value.to(torch.float32).contiguous() for key, value in tensors.items()},
+        str(OUT / "matrix.safetensors"),
+    )
+    plots.heat_map(OUT / "conditional.png", matrix.numpy(), names, "P(column | row), rows sum to 1")
+    plots.heat_map(
+        OUT / "combinations.png", statistics.together.numpy(), names, "captions that name both"
+    )
+    strongest = divmod(int(statistics.together.argmax()), len(names))
+    print(
+        f"cooccurrence: {statistics.total:,} captions; most often together: {', '.join(names[i] for i in strongest)} -> {OUT}"
+    )
+    tables.write_json(
+        OUT / "count.json", dict(zip(names, statistics.count.int().tolist(), strict=True))
+    )
+
+
+if __name__ == "__main__":
+    run(main)

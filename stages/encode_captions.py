@@ -1,0 +1,47 @@
+"""Caption features: every distinct text through the frozen text tower, once."""
+
+from pathlib import Path
+
+from clipworks import backbone, captions, features, runtime, tables
+from clipworks.classes import read_classes
+from clipworks.cli import run
+from clipworks.params import load
+from clipworks.params.base import Base
+from clipworks.params.encoding import EncodeCaptions
+
+BACKBONE = Path("models/backbone")
+COMBINATIONS = Path("data/compose/combinations.json")
+CAPTIONS = Path("data/filter/captions.parquet")
+OUT = Path("data/encode_captions")
+
+
+def main() -> None:
+    """Write token features of the distinct texts and the rows (captions, templates) that use them."""
+    base, params = load("base", Base), load("encode_captions", EncodeCaptions)
+    names = read_classes(Path(base.classes))
+    groups = [tuple(group) for group in tables.read_json(COMBINATIONS)]
+    companions = captions.read_companions(params.companions)
+    device = runtime.pick_device(base.device)
+    texts: dict[str, int] = {}
+    with runtime.measured("encode_captions", device) as facts:
+        with tables.Writer(OUT / "captions.parquet", captions.ROWS) as out:
+            for row in captions.generated(tables.rows(CAPTIONS), params.held_out):
+                out.add(**captions.table_row(row, texts))
+            for row in captions.templated(
+                names, groups, copies=params.template_copies, companions=companions
+            ):
+                out.add(**captions.table_row(row, texts))
+        clip = backbone.load(BACKBONE)
+        cut = features.encode(
+            clip, list(texts), OUT, batch_size=params.batch_size, dtype=params.dtype, device=device
+        )
+        facts["texts"] = len(texts)
+    tables.write_json(
+        OUT / "metrics.json",
+        {"rows": out.count, "texts": len(texts), "texts_cut_at_context_length": cut},
+    )
+    print(f"encode_captions: {out.count:,} rows, {len(texts):,} distinct texts -> {OUT}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,50 @@
+"""Predictions: each model's logits from its windows, and the ensemble's, class by class."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from clipworks import ensemble, leaderboard, tables
+from clipworks.classes import read_classes
+from clipworks.cli import run
+from clipworks.params import load
+from clipworks.params.base import Base
+from clipworks.params.ensemble import Ensemble
+
+INFER = Path("data/infer")
+MATRIX = Path("data/cooccurrence/matrix.safetensors")
+TRAIN = Path("data/train")
+OUT = Path("data/ensemble")
+MODELS = ("base", "ema", "zema", "diff", "diffh", "difft")
+SPLITS = ("validation", "test")
+
+
+def main() -> None:
+    """Write every row of the leaderboard as logits, the routing, and the submission."""
+    base, params = load("base", Base), load("ensemble", Ensemble)
+    names = read_classes(Path(base.classes))
+    conditional = load_file(str(MATRIX))["conditional"]
+    held_out = {}
+    for model in MODELS:
+        ap = tables.read_json(TRAIN / model / "held_out.json")["class_ap"]
+        held_out[model] = np.array([np.nan if ap[name] is None else ap[name] for name in names])
+    routes = ensemble.route(params, names, held_out)
+    OUT.mkdir(parents=True, exist_ok=True)
+    tables.write_json(OUT / "routes.json", routes)
+    for split in SPLITS:
+        rows, images = leaderboard.rows(INFER / split, params, MODELS, routes, conditional)
+        save_file(
+            {name: value.contiguous() for name, value in rows.items()},
+            str(OUT / f"{split}.safetensors"),
+        )
+        tables.write_json(OUT / f"{split}_images.json", images)
+        leaderboard.write_predictions(OUT / f"{split}.parquet", images, names, rows["ensemble"])
+    tables.write_json(OUT / "submission.json", torch.round(rows["ensemble"], decimals=5).tolist())
+    used = {model: sum(model in shares for shares in routes.values()) for model in MODELS}
+    print(f"ensemble: {len(images):,} test images, classes by model {used} -> {OUT}")
+
+
+if __name__ == "__main__":
+    run(main)

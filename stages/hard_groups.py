@@ -1,0 +1,36 @@
+"""Which classes the specialists are for."""
+
+from pathlib import Path
+
+from clipworks import backbone, hand, hard, heldout, tables
+from clipworks.captions import CaptionTable
+from clipworks.classes import read_classes
+from clipworks.cli import run
+from clipworks.features import CaptionFeatures
+from clipworks.params import load
+from clipworks.params.base import Base
+from clipworks.params.encoding import HardGroups
+
+BACKBONE = Path("models/backbone")
+CAPTIONS = Path("data/encode_captions")
+OUT = Path("data/hard_groups/groups.json")
+
+
+def main() -> None:
+    """Write three groups of classes, by hand prompts' AP on held-out captions or as given."""
+    base, params = load("base", Base), load("hard_groups", HardGroups)
+    names = read_classes(Path(base.classes))
+    if params.method == "fixed":
+        groups = hard.check(params.fixed, names)
+    else:
+        table = CaptionTable(CAPTIONS / "captions.parquet", names)
+        selected = table.select(("multi", "single", "challenge"), held_out=True)
+        classes = hand.one_template(backbone.load(BACKBONE), names)
+        values = heldout.logits(classes, CaptionFeatures(CAPTIONS), table.text[selected])
+        groups = hard.groups(names, heldout.class_ap(values, table, selected), size=params.size)
+    tables.write_json(OUT, groups)
+    print(f"hard_groups: {groups} -> {OUT}")
+
+
+if __name__ == "__main__":
+    run(main)

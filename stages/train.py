@@ -1,0 +1,81 @@
+"""Tune one model's prompts on captions: `python -m stages.train base`."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from accelerate import Accelerator
+
+from clipworks import backbone, checkpoint, runtime, tables, training
+from clipworks.captions import CaptionTable
+from clipworks.classes import read_classes
+from clipworks.cli import run
+from clipworks.features import CaptionFeatures
+from clipworks.params import load
+from clipworks.params.base import Base
+from clipworks.params.train import TrainModel
+
+BACKBONE = Path("models/backbone")
+CAPTIONS = Path("data/encode_captions")
+GROUPS = Path("data/hard_groups/groups.json")
+MODELS = Path("models/train")
+CURVES = Path("data/train")
+
+
+def main(model: str) -> None:
+    """Write models/train/<model> (prompts) and data/train/<model> (curves, held-out AP)."""
+    base, params = load("base", Base), load(f"train.{model}", TrainModel)
+    names = read_classes(Path(base.classes))
+    table = CaptionTable(CAPTIONS / "captions.parquet", names)
+    data = training.select(table, CaptionFeatures(CAPTIONS), params, tables.read_json(GROUPS))
+    clip = backbone.load(BACKBONE)
+    if data.features.dim != training.joint_dim(clip.model):
+        raise ValueError(
+            f"{CAPTIONS} has features of another backbone; run `dvc repro encode_captions`"
+        )
+    cpu = runtime.pick_device(base.device).type == "cpu"
+    accelerator = Accelerator(
+        cpu=cpu, mixed_precision={"fp32": "no"}.get(params.precision, params.precision)
+    )
+    start = MODELS / params.start.removeprefix("train/") / "prompts.safetensors"
+    inputs = [CAPTIONS / "captions.parquet", BACKBONE / backbone.WEIGHTS, GROUPS]
+    inputs += [start] if params.start != "backbone" else []
+    about = {**params.model_dump(), "seed": base.seed, "classes": names}
+    with runtime.measured(f"train_{model}", accelerator.device) as facts:
+        make = lambda: training.begin(clip, names, params, start, seed=base.seed)  # noqa: E731
+        result = training.fit(
+            make(),
+            clip.model,
+            data,
+            params,
+            seed=base.seed,
+            accelerator=accelerator,
+            scratch=checkpoint.scratch_folder(f"train/{model}", about, inputs),
+            make_teacher=make,
+            label=f"train {model}",
+        )
+        facts.update(steps=result.steps, processes=accelerator.num_processes)
+    if accelerator.is_main_process:
+        result.prompts.save(
+            MODELS / model / "prompts.safetensors", model=model, settings=params.model_dump()
+        )
+        history = result.progress.history
+        tables.write_tsv(
+            CURVES / model / "curve.tsv", history[0], (row.values() for row in history)
+        )
+        ap = {
+            name: None if np.isnan(v) else round(float(v), 6)
+            for name, v in zip(names, result.class_ap, strict=True)
+        }
+        best = {
+            "held_out_mAP": round(100 * float(np.nanmean(result.class_ap)), 2),
+            "best_epoch": result.progress.best_epoch,
+        }
+        tables.write_json(CURVES / model / "held_out.json", {**best, "class_ap": ap})
+        print(
+            f"train: {model}: held-out mAP {best['held_out_mAP']} at epoch {best['best_epoch']} -> {MODELS / model}"
+        )
+
+
+if __name__ == "__main__":
+    run(main, *sys.argv[1:])

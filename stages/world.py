@@ -1,0 +1,53 @@
+"""The images: paint the miniature world, or list a folder in COCO's layout."""
+
+from pathlib import Path
+
+from clipworks import coco, tables
+from clipworks.classes import read_classes
+from clipworks.cli import run
+from clipworks.listing import list_coco
+from clipworks.painting import paint_split
+from clipworks.params import load
+from clipworks.params.base import Base
+from clipworks.params.world import World
+from clipworks.world import SceneStyle
+
+OUT = Path("data/world")
+SPLITS = ("validation", "test")
+
+
+def main() -> None:
+    """Write images (or where they lie), a list of each split, and its annotations."""
+    base, params = load("base", Base), load("world", World)
+    names = read_classes(Path(base.classes))
+    (OUT / "images").mkdir(parents=True, exist_ok=True)
+    for split in SPLITS:
+        annotations = OUT / f"annotations/{split}.json"
+        if params.source == "coco":
+            listed = list_coco(
+                Path(getattr(params.coco, f"{split}_images")),
+                Path(getattr(params.coco, f"{split}_annotations")),
+                annotations,
+                limit=getattr(params, split),
+            )
+        else:
+            style = SceneStyle(
+                side=params.side,
+                objects=params.objects,
+                object_size=params.object_size,
+                clutter=params.clutter,
+                distractors=params.distractors,
+                stranger=params.stranger,
+                tilt=params.tilt,
+            )
+            folder = OUT / "images" / split
+            count = getattr(params, split)
+            scenes = paint_split(style, names, folder, stream=split, count=count, seed=base.seed)
+            coco.write(annotations, names, scenes)
+            listed = {"folder": folder.as_posix(), "images": [scene[0] for scene in scenes]}
+        tables.write_json(OUT / f"{split}.json", listed)
+        print(f"world: {len(listed['images']):,} {split} images in {listed['folder']}")
+
+
+if __name__ == "__main__":
+    run(main)
