@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def scratch_folder(stage: str, settings: Any, inputs: list[Path]) -> Path:
 
 def save_state(
     folder: Path,
-    modules: dict[str, nn.Module | None],
+    modules: Mapping[str, nn.Module | None],
     best: dict[str, Tensor],
     optimizer: torch.optim.Optimizer,
     progress: dict[str, Any],
@@ -49,7 +50,7 @@ def save_state(
 
 def load_state(
     folder: Path,
-    modules: dict[str, nn.Module | None],
+    modules: Mapping[str, nn.Module | None],
     best: dict[str, Tensor],
     optimizer: torch.optim.Optimizer,
 ) -> dict[str, Any]:

@@ -45,7 +45,9 @@ def read_synonyms(path: Path) -> Synonyms:
         ValueError: the file is missing or not of the form `synonyms: {class: [words]}`.
     """
     if not path.exists():
-        raise ValueError(f"synonyms file {path} does not exist; data/classes/no_synonyms.yaml is an empty one")
+        raise ValueError(
+            f"synonyms file {path} does not exist; data/classes/no_synonyms.yaml is an empty one"
+        )
     content: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     try:
         return Synonyms.model_validate(content)

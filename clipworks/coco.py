@@ -14,7 +14,8 @@ def write(
     path: Path, class_names: Sequence[str], scenes: Sequence[tuple[str, int, list[Placed]]]
 ) -> None:
     """Write instances: (file name, side in pixels, objects) of each image."""
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for image_id, (name, side, placed) in enumerate(scenes, 1):
         images.append({"id": image_id, "file_name": name, "width": side, "height": side})
         for item in placed:

@@ -6,75 +6,21 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from clipworks import images, scoring, visual
+from clipworks import images, visual
 from clipworks.backbone import Backbone
-from clipworks.jaxshapes import Float
 from clipworks.params.infer import Infer
+from clipworks.scorer import Scorer
 from clipworks.stored import MANIFEST
 from clipworks.windows import Box, boxes
 
 READERS = 4  # threads that decode and cut ahead of the tower
-
-
-@dataclass(frozen=True)
-class Scorer:
-    """Class features of several models, side by side, so that a batch is scored in one product."""
-
-    names: tuple[str, ...]
-    classes: int
-    globals: Float[Tensor, "column dim"]  # column = model · classes + class
-    locals: Float[Tensor, "column dim"]
-    evidence: Float[Tensor, "column dim"]  # the local features again where a model has no evidence
-    has_evidence: Float[Tensor, " model"]
-    global_scale: Float[Tensor, " model"]
-    spatial_scale: Float[Tensor, " model"]
-
-    @staticmethod
-    def of(
-        models: dict[str, dict[str, Tensor]], scales: dict[str, tuple[float, float]]
-    ) -> "Scorer":
-        """From class features by model and kind, each of shape (class, dim), and their scales."""
-        features = list(models.values())
-        return Scorer(
-            names=tuple(models),
-            classes=len(features[0]["global"]),
-            globals=torch.cat([f["global"] for f in features]),
-            locals=torch.cat([f["local"] for f in features]),
-            evidence=torch.cat([f.get("evidence", f["local"]) for f in features]),
-            has_evidence=torch.tensor([float("evidence" in f) for f in features]),
-            global_scale=torch.tensor([scales[name][0] for name in models]),
-            spatial_scale=torch.tensor([scales[name][1] for name in models]),
-        )
-
-    def to(self, device: torch.device) -> "Scorer":
-        """The same on a device."""
-        moved = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in vars(self).items()}
-        return Scorer(**moved)
-
-    def score(
-        self,
-        pooled: Float[Tensor, "window dim"],
-        dense: Float[Tensor, "window position dim"],
-    ) -> Float[Tensor, "window 2 model class"]:
-        """Global (0) and local (1) logits of every window for every model."""
-        shape = (len(self.names), self.classes)
-        glob = (pooled @ self.globals.T).unflatten(-1, shape) * self.global_scale[:, None]
-        similarity = (dense @ self.locals.T).unflatten(-1, shape)
-        spatial = self.spatial_scale[:, None]
-        where = similarity
-        if self.has_evidence.any():
-            where = (dense @ self.evidence.T).unflatten(-1, shape)
-            winners = scoring.winner_takes_all(similarity, spatial)
-            similarity = torch.where(self.has_evidence[:, None] > 0, winners, similarity)
-        weight = (spatial * where).softmax(dim=1)
-        local = (similarity * weight).sum(dim=1) * self.global_scale[:, None]
-        return torch.stack([glob, local], dim=1)
 
 
 @dataclass(frozen=True)
@@ -113,9 +59,11 @@ class Pass:
         device: torch.device,
     ) -> None:
         self._backbone = backbone
-        self._visual = backbone.model.visual.to(device)
+        visual: Any = backbone.model.visual
+        self._visual = visual
+        visual.to(device)
         if device.type == "cuda":
-            self._visual = self._visual.to(memory_format=torch.channels_last)
+            visual.to(memory_format=torch.channels_last)
         self._scorer = scorer.to(device)
         self._bank = bank.to(device)
         self._options = options
@@ -206,7 +154,8 @@ def run_split(
     """
     out.mkdir(parents=True, exist_ok=True)
     scratch.mkdir(parents=True, exist_ok=True)
-    shards, bad = [], {}
+    shards: list[dict[str, Any]] = []
+    bad: dict[str, str] = {}
     with tqdm(total=len(names), desc=label, unit="image", mininterval=1) as bar:
         for number, start in enumerate(range(0, len(names), images_per_shard)):
             part = names[start : start + images_per_shard]
@@ -232,7 +181,7 @@ def run_split(
 
 
 def _shard(
-    work: Pass, folder: Path, names: Sequence[str], path: Path, bar: "tqdm[None]"
+    work: Pass, folder: Path, names: Sequence[str], path: Path, bar: Any
 ) -> tuple[list[str], dict[str, str]]:
     """Score the images of a shard, a tower batch or more at a time."""
     parts: list[dict[str, Tensor]] = []

@@ -5,6 +5,6 @@ joint space), width (the text tower's own), model (of the ensemble). The tests c
 annotated shape at run time (`pytest --jaxtyping-packages`); a run itself pays nothing.
 """
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int, UInt8
 
-__all__ = ["Bool", "Float", "Int"]
+__all__ = ["Float", "Int", "UInt8"]

@@ -62,7 +62,7 @@ def encode_embeddings(
 
 def encode_tokens(
     model: nn.Module, tokens: Int[Tensor, "text token"]
-) -> tuple[Float[Tensor, "text dim"], Float[Tensor, "text token dim"]]:
+) -> tuple[Float[Tensor, "text dim"], Float[Tensor, "text used dim"]]:
     """End-token features and features at every position, not normed, up to the longest text."""
     ends = lengths(tokens)
     cut = tokens[:, : int(ends.max())]

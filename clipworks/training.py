@@ -16,30 +16,13 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from clipworks import heldout, scoring, text
-from clipworks.backbone import Backbone
-from clipworks.captions import CaptionTable
+from clipworks import heldout
 from clipworks.checkpoint import load_state, save_state
-from clipworks.features import CaptionFeatures, Packed
-from clipworks.losses import LOSSES, LabelStatistics, distillation
-from clipworks.params.train import Schedule, TrainModel
+from clipworks.losses import LabelStatistics
+from clipworks.objective import Objective, learning_rate, update_teacher
+from clipworks.params.train import TrainModel
 from clipworks.prompts import Prompts
-from clipworks.prompts import load as load_prompts
-
-
-@dataclass(frozen=True)
-class Data:
-    """What a model is tuned on."""
-
-    features: CaptionFeatures
-    table: CaptionTable
-    train: np.ndarray  # rows of the table
-    held_out: np.ndarray
-    class_mask: np.ndarray  # bool of shape (class,): labels are cut down to these
-
-    def labels(self, selected: np.ndarray) -> np.ndarray:
-        """Labels of some rows, cut down to the hard list."""
-        return self.table.labels(selected) * self.class_mask.astype(np.int8)
+from clipworks.selection import Data
 
 
 @dataclass
@@ -60,65 +43,6 @@ class Result:
     progress: Progress
     class_ap: np.ndarray  # held-out AP of each class, nan where no held-out caption names it
     steps: int
-
-
-def learning_rate(schedule: Schedule, epoch: int) -> float:
-    """Learning rate of an epoch (from 0): warm-up, then decay over the whole schedule."""
-    if schedule.warmup != "none" and epoch < schedule.warmup_epochs:
-        if schedule.warmup == "constant":
-            return schedule.warmup_lr
-        share = (epoch + 1) / (schedule.warmup_epochs + 1)
-        return schedule.warmup_lr + share * (schedule.lr - schedule.warmup_lr)
-    done = epoch / schedule.epochs
-    factors = {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}
-    return schedule.lr * factors[schedule.decay]
-
-
-class Objective:
-    """The loss of one batch, for a student and perhaps its teacher."""
-
-    def __init__(self, model: nn.Module, settings: TrainModel, statistics: LabelStatistics) -> None:
-        self._model = model
-        self._settings = settings
-        self._statistics = statistics
-        self._loss = LOSSES[settings.loss]
-
-    def logits(self, prompts: Prompts, batch: Packed) -> tuple[Tensor, Tensor]:
-        """Global and local logits, each of shape (caption, class)."""
-        classes = prompts(self._model)
-        both = scoring.global_logits(batch.pooled, classes["global"], prompts.global_scale)
-        local = scoring.packed_local_logits(
-            batch.parts,
-            batch.item,
-            batch.items,
-            classes["local"],
-            classes.get("evidence"),
-            scale=prompts.global_scale,
-            spatial_scale=prompts.spatial_scale,
-        )
-        return both, local
-
-    def __call__(
-        self, prompts: Prompts, teacher: Prompts | None, batch: Packed, labels: Tensor
-    ) -> Tensor:
-        """Ranking (or another loss) of global and local logits, plus the teacher's two KL terms."""
-        both, local = self.logits(prompts, batch)
-        loss = self._loss(both, labels, self._statistics) + self._loss(
-            local, labels, self._statistics
-        )
-        if teacher is not None:
-            with torch.no_grad():
-                teacher_both, teacher_local = self.logits(teacher, batch)
-            loss = loss + self._settings.ema_global_weight * distillation(teacher_both, both)
-            loss = loss + self._settings.ema_local_weight * distillation(teacher_local, local)
-        return loss
-
-
-@torch.no_grad()
-def update_teacher(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
-    """m ← momentum · m + (1 - momentum) · θ."""
-    for old, new in zip(teacher.parameters(), student.parameters(), strict=True):
-        old.mul_(momentum).add_(new, alpha=1 - momentum)
 
 
 def share_of_batch(order: np.ndarray, batch: int, size: int, rank: int, world: int) -> np.ndarray:
@@ -234,7 +158,7 @@ def _step(
     teacher: Prompts | None,
     objective: Objective,
     optimizer: Any,
-    learned: list[Tensor],
+    learned: Sequence[Tensor],
     accelerator: Accelerator,
     settings: TrainModel,
 ) -> float:
@@ -290,84 +214,3 @@ def _to(statistics: LabelStatistics, device: torch.device) -> LabelStatistics:
     return LabelStatistics(
         statistics.count.to(device), statistics.total, statistics.together.to(device)
     )
-
-
-def select(
-    table: CaptionTable,
-    features: CaptionFeatures,
-    settings: TrainModel,
-    groups: dict[str, list[str]],
-) -> Data:
-    """The rows that a model is tuned on, and those that judge it.
-
-    With a hard list, labels are cut down to its classes and captions without any are dropped. The
-    source "group" is the templates of the list's classes.
-
-    Raises:
-        ValueError: no such group, or nothing is left to train on.
-    """
-    names = table.class_names
-    mask = np.ones(len(names), bool)
-    if settings.hard_list != "none":
-        if settings.hard_list not in groups:
-            raise ValueError(
-                f"hard_list {settings.hard_list!r}: allowed are 'none' and {list(groups)}"
-            )
-        mask = np.isin(np.array(names), groups[settings.hard_list])
-    train = table.select([s for s in settings.sources if s != "group"], held_out=False)
-    if "group" in settings.sources:
-        templates = table.select(("templates",))
-        train = np.union1d(train, templates)
-    if not mask.all():
-        train = np.concatenate(
-            [
-                part[(table.labels(part) * mask).any(axis=1)]
-                for part in np.array_split(train, 1 + len(train) // 50_000)
-            ]
-        )
-    if not len(train):
-        raise ValueError(f"sources {settings.sources}: no caption is left to train on")
-    judges = table.select(("multi", "single", "challenge"), held_out=True)
-    return Data(features, table, train, judges, mask)
-
-
-def begin(
-    backbone: Backbone, class_names: Sequence[str], settings: TrainModel, start: Path, *, seed: int
-) -> Prompts:
-    """Fresh contexts, or those of the model that this one goes on from.
-
-    Raises:
-        ValueError: the start's prompts have another shape than the settings ask for.
-    """
-    fresh = Prompts(
-        backbone,
-        class_names,
-        contexts=settings.contexts,
-        evidence=settings.evidence,
-        name_position=settings.name_position,
-        class_specific=settings.class_specific,
-        learn_scales=settings.learn_scales,
-        init_words=settings.init_words,
-        seed=seed,
-    )
-    if settings.start == "backbone":
-        return fresh
-    found = load_prompts(start, backbone, class_names)
-    old = {kind: tuple(value.shape) for kind, value in found.contexts.items()}
-    new = {kind: tuple(value.shape) for kind, value in fresh.contexts.items()}
-    shared = old.keys() & new.keys()
-    if any(old[kind] != new[kind] for kind in shared):
-        raise ValueError(
-            f"start {settings.start!r}: its contexts have shapes {old}, the settings ask for {new}; "
-            "make contexts and class_specific equal"
-        )
-    fresh.load_state_dict(found.state_dict(), strict=False)
-    return fresh
-
-
-def joint_dim(model: nn.Module) -> int:
-    """Size of CLIP's joint space."""
-    device = next(model.parameters()).device
-    tokens = torch.tensor([[49406, 49407]], device=device)
-    with torch.no_grad():
-        return int(text.encode_tokens(model, tokens)[0].shape[1])

@@ -1,14 +1,16 @@
 """Global and dense features of an image from one pass of the visual tower."""
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from clipworks.jaxshapes import Float
 
 
 def features(
-    visual: nn.Module, images: Float[Tensor, "window 3 size size"], *, positional: bool
+    visual: Any, images: Float[Tensor, "window 3 size size"], *, positional: bool
 ) -> tuple[Float[Tensor, "window dim"], Float[Tensor, "window position dim"]]:
     """Pooled and dense features, L2-normed.
 
@@ -33,15 +35,15 @@ def features(
     return F.normalize(pooled.float(), dim=-1), F.normalize(dense.float(), dim=-1)
 
 
-def trunk(visual: nn.Module, images: Float[Tensor, "window 3 size size"]) -> Tensor:
+def trunk(visual: Any, images: Float[Tensor, "window 3 size size"]) -> Tensor:
     """A ModifiedResNet up to its last maps, of shape (window, channel, row, column)."""
-    x = visual.stem(images)  # type: ignore[operator]
+    x = visual.stem(images)
     for layer in (visual.layer1, visual.layer2, visual.layer3, visual.layer4):
-        x = layer(x)  # type: ignore[operator]
+        x = layer(x)
     return x
 
 
-def _resnet(visual: nn.Module, images: Tensor, positional: bool) -> tuple[Tensor, Tensor]:
+def _resnet(visual: Any, images: Tensor, positional: bool) -> tuple[Tensor, Tensor]:
     """The attention pool with the mean as its only query; the dense features skip the attention.
 
     A position's dense feature is its value projection followed by the output projection (as in
@@ -51,22 +53,22 @@ def _resnet(visual: nn.Module, images: Tensor, positional: bool) -> tuple[Tensor
     parts = trunk(visual, images).flatten(2).transpose(1, 2)  # (window, position, channel)
     keys = torch.cat([parts.mean(dim=1, keepdim=True), parts], dim=1)
     if positional:
-        keys = keys + pool.positional_embedding.to(keys.dtype)  # type: ignore[union-attr, operator]
-    values = pool.v_proj(keys)  # type: ignore[union-attr, operator]
+        keys = keys + pool.positional_embedding.to(keys.dtype)
+    values = pool.v_proj(keys)
 
     def heads(x: Tensor) -> Tensor:
-        return x.unflatten(-1, (pool.num_heads, -1)).transpose(1, 2)  # type: ignore[union-attr]
+        return x.unflatten(-1, (pool.num_heads, -1)).transpose(1, 2)
 
-    query = heads(pool.q_proj(keys[:, :1]))  # type: ignore[union-attr, operator]
-    mixed = F.scaled_dot_product_attention(query, heads(pool.k_proj(keys)), heads(values))  # type: ignore[union-attr, operator]
-    pooled = pool.c_proj(mixed.transpose(1, 2).flatten(2)[:, 0])  # type: ignore[union-attr, operator]
-    return pooled, pool.c_proj(values[:, 1:])  # type: ignore[union-attr, operator]
+    query = heads(pool.q_proj(keys[:, :1]))
+    mixed = F.scaled_dot_product_attention(query, heads(pool.k_proj(keys)), heads(values))
+    pooled = pool.c_proj(mixed.transpose(1, 2).flatten(2)[:, 0])
+    return pooled, pool.c_proj(values[:, 1:])
 
 
-def _vit(visual: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+def _vit(visual: Any, images: Tensor) -> tuple[Tensor, Tensor]:
     """The tower as it is, and the last block's value path for the patches (MaskCLIP)."""
-    x = visual._embeds(images)  # type: ignore[operator]
-    *early, last = visual.transformer.resblocks  # type: ignore[union-attr]
+    x = visual._embeds(images)
+    *early, last = visual.transformer.resblocks
     for block in early:
         x = block(x)
     normed = last.ln_1(x)
@@ -75,10 +77,10 @@ def _vit(visual: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     value = last.attn.out_proj(F.linear(normed, value_weight, value_bias))
     dense = x + last.ls_1(value)
     dense = dense + last.ls_2(last.mlp(last.ln_2(dense)))
-    pooled, _ = visual._pool(last(x))  # type: ignore[operator]
-    dense = visual.ln_post(dense)[:, 1:]  # type: ignore[operator]
+    pooled, _ = visual._pool(last(x))
+    dense = visual.ln_post(dense)[:, 1:]
     if visual.proj is not None:
-        pooled, dense = pooled @ visual.proj, dense @ visual.proj  # type: ignore[operator]
+        pooled, dense = pooled @ visual.proj, dense @ visual.proj
     return pooled, dense
 
 

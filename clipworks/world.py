@@ -71,7 +71,7 @@ def _cast(
     order = rng.choice(len(members), len(members), replace=False, p=weights / weights.sum())
     cast = [members[i] for i in order[:count]]
     return [
-        classes[rng.integers(len(classes))] if rng.random() < style.stranger else name
+        classes[int(rng.integers(len(classes)))] if rng.random() < style.stranger else name
         for name in cast
     ]
 

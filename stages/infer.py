@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from clipworks import backbone, hand, inference, runtime, tables
+from clipworks import backbone, hand, inference, runtime, scoring, tables
 from clipworks.captions import CaptionTable
 from clipworks.checkpoint import scratch_folder
 from clipworks.classes import read_classes
@@ -14,6 +14,7 @@ from clipworks.params import load
 from clipworks.params.base import Base
 from clipworks.params.infer import Infer
 from clipworks.prompts import load as load_prompts
+from clipworks.scorer import Scorer
 
 BACKBONE = Path("models/backbone")
 WORLD = Path("data/world")
@@ -36,9 +37,7 @@ def main() -> None:
         "hand80": hand.eighty_templates(clip, names),
         "compound": hand.compound(clip, names, groups),
     }
-    scales = dict.fromkeys(
-        classes, (inference.scoring.GLOBAL_SCALE, inference.scoring.SPATIAL_SCALE)
-    )
+    scales = dict.fromkeys(classes, (scoring.GLOBAL_SCALE, scoring.SPATIAL_SCALE))
     files = {name: MODELS / name / "prompts.safetensors" for name in NAMES}
     for name, path in files.items():
         tuned = load_prompts(path, clip, names)
@@ -50,9 +49,7 @@ def main() -> None:
         set(table.text[table.select(("multi", "single", "challenge"), held_out=False)].tolist())
     )
     bank = CaptionFeatures(CAPTIONS).pooled(torch.tensor(texts).numpy())
-    work = inference.Pass(
-        clip, inference.Scorer.of(classes, scales), bank, inference.options(params), device
-    )
+    work = inference.Pass(clip, Scorer.of(classes, scales), bank, inference.options(params), device)
     inputs = [CAPTIONS / "captions.parquet", BACKBONE / backbone.WEIGHTS, *files.values()]
     bad: dict[str, dict[str, str]] = {}
     total = 0

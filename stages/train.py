@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from accelerate import Accelerator
 
-from clipworks import backbone, checkpoint, runtime, tables, training
+from clipworks import backbone, checkpoint, runtime, selection, tables, training
 from clipworks.captions import CaptionTable
 from clipworks.classes import read_classes
 from clipworks.cli import run
@@ -27,9 +27,9 @@ def main(model: str) -> None:
     base, params = load("base", Base), load(f"train.{model}", TrainModel)
     names = read_classes(Path(base.classes))
     table = CaptionTable(CAPTIONS / "captions.parquet", names)
-    data = training.select(table, CaptionFeatures(CAPTIONS), params, tables.read_json(GROUPS))
+    data = selection.select(table, CaptionFeatures(CAPTIONS), params, tables.read_json(GROUPS))
     clip = backbone.load(BACKBONE)
-    if data.features.dim != training.joint_dim(clip.model):
+    if data.features.dim != selection.joint_dim(clip.model):
         raise ValueError(
             f"{CAPTIONS} has features of another backbone; run `dvc repro encode_captions`"
         )
@@ -42,7 +42,7 @@ def main(model: str) -> None:
     inputs += [start] if params.start != "backbone" else []
     about = {**params.model_dump(), "seed": base.seed, "classes": names}
     with runtime.measured(f"train_{model}", accelerator.device) as facts:
-        make = lambda: training.begin(clip, names, params, start, seed=base.seed)  # noqa: E731
+        make = lambda: selection.begin(clip, names, params, start, seed=base.seed)  # noqa: E731
         result = training.fit(
             make(),
             clip.model,

@@ -1,0 +1,67 @@
+"""Several models' class features side by side, so that a batch is scored in one product."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from clipworks import scoring
+from clipworks.jaxshapes import Float
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Class features of several models, side by side, so that a batch is scored in one product."""
+
+    names: tuple[str, ...]
+    classes: int
+    globals: Float[Tensor, "column dim"]  # column = model · classes + class
+    locals: Float[Tensor, "column dim"]
+    evidence: Float[Tensor, "column dim"]  # the local features again where a model has no evidence
+    has_evidence: Float[Tensor, " model"]
+    global_scale: Float[Tensor, " model"]
+    spatial_scale: Float[Tensor, " model"]
+
+    @staticmethod
+    def of(
+        models: dict[str, dict[str, Tensor]], scales: dict[str, tuple[float, float]]
+    ) -> "Scorer":
+        """From class features by model and kind, each of shape (class, dim), and their scales."""
+        features = list(models.values())
+        return Scorer(
+            names=tuple(models),
+            classes=len(features[0]["global"]),
+            globals=torch.cat([f["global"] for f in features]),
+            locals=torch.cat([f["local"] for f in features]),
+            evidence=torch.cat([f.get("evidence", f["local"]) for f in features]),
+            has_evidence=torch.tensor([float("evidence" in f) for f in features]),
+            global_scale=torch.tensor([scales[name][0] for name in models]),
+            spatial_scale=torch.tensor([scales[name][1] for name in models]),
+        )
+
+    def to(self, device: torch.device) -> "Scorer":
+        """The same on a device."""
+        tensors: dict[str, Any] = {
+            k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)
+        }
+        return replace(self, **tensors)
+
+    def score(
+        self,
+        pooled: Float[Tensor, "window dim"],
+        dense: Float[Tensor, "window position dim"],
+    ) -> Float[Tensor, "window 2 model class"]:
+        """Global (0) and local (1) logits of every window for every model."""
+        shape = (len(self.names), self.classes)
+        glob = (pooled @ self.globals.T).unflatten(-1, shape) * self.global_scale[:, None]
+        similarity = (dense @ self.locals.T).unflatten(-1, shape)
+        spatial = self.spatial_scale[:, None]
+        where = similarity
+        if self.has_evidence.any():
+            where = (dense @ self.evidence.T).unflatten(-1, shape)
+            winners = scoring.winner_takes_all(similarity, spatial)
+            similarity = torch.where(self.has_evidence[:, None] > 0, winners, similarity)
+        weight = (spatial * where).softmax(dim=1)
+        local = (similarity * weight).sum(dim=1) * self.global_scale[:, None]
+        return torch.stack([glob, local], dim=1)

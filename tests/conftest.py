@@ -1,0 +1,47 @@
+"""Small real things that the tests share: a tiny CLIP on disk, a working folder, captions."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing may download
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+CLASSES = ["person", "dog", "traffic light", "hot dog", "cup", "bus"]
+TINY = {
+    "embed_dim": 32,
+    "quick_gelu": True,
+    "vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
+}
+
+
+@pytest.fixture
+def tmp_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that is the working folder too, as a stage sees it."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def backbone_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random CLIP in the form of models/backbone."""
+    from clipworks import backbone
+
+    folder = tmp_path_factory.mktemp("backbone")
+    model = backbone.new(TINY, seed=0)
+    # Weights large enough that classes differ by more than rounding.
+    for parameter in model.parameters():
+        parameter.data *= 1.5
+    preprocess = {"size": 32, "mean": backbone.OPENAI_MEAN, "std": backbone.OPENAI_STD}
+    backbone.save(folder, model, TINY, {**preprocess, "resize_mode": "shortest"})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def clip(backbone_folder: Path):
+    """The tiny CLIP, loaded."""
+    from clipworks import backbone
+
+    return backbone.load(backbone_folder)

@@ -1,0 +1,121 @@
+"""Losses: cases by hand, and fast forms against obvious ones."""
+
+import math
+
+import pytest
+import torch
+
+from clipworks import losses
+from clipworks.losses import LOSSES, LabelStatistics
+
+STATISTICS = LabelStatistics(
+    count=torch.tensor([16.0, 1.0, 81.0]),
+    total=100,
+    together=torch.tensor([[0.0, 1.0, 3.0], [1.0, 0.0, 1.0], [3.0, 1.0, 0.0]]),
+)
+
+
+def obvious_ranking(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """All pairs of every item, as an item x class x class tensor."""
+    pairs = (1 - logits[:, None, :] + logits[:, :, None]).clamp(min=0)
+    valid = (labels == 0)[:, :, None] & (labels > 0)[:, None, :]
+    return (pairs * valid).sum() / len(logits)
+
+
+def test_ranking_by_hand() -> None:
+    logits = torch.tensor([[2.0, 0.5, 1.5]])
+    labels = torch.tensor([[1, 0, 1]])
+    # Pairs: (neg 0.5, pos 2.0): max(0, 1-2+0.5) = 0; (neg 0.5, pos 1.5): max(0, 1-1.5+0.5) = 0.
+    assert losses.ranking(logits, labels).item() == 0
+    # Raise the negative to 1.2: 0.2 and 0.7.
+    logits[0, 1] = 1.2
+    assert losses.ranking(logits, labels).item() == pytest.approx(0.9, abs=1e-6)
+
+
+@pytest.mark.parametrize("classes", [2, 7, 80])
+def test_ranking_equals_the_obvious_form_with_its_gradient(classes: int) -> None:
+    generator = torch.Generator().manual_seed(classes)
+    logits = torch.randn(32, classes, generator=generator).mul(2).requires_grad_()
+    labels = (torch.rand(32, classes, generator=generator) < 0.3).long()
+    fast, slow = losses.ranking(logits, labels), obvious_ranking(logits, labels)
+    torch.testing.assert_close(fast, slow)
+    for a, b in zip(
+        torch.autograd.grad(fast, logits), torch.autograd.grad(slow, logits), strict=True
+    ):
+        torch.testing.assert_close(a, b)
+
+
+def test_ranking_of_items_without_positives_or_negatives_is_zero() -> None:
+    logits = torch.randn(2, 3, requires_grad=True)
+    loss = losses.ranking(logits, torch.tensor([[0, 0, 0], [1, 1, 1]]))
+    loss.backward()
+    assert loss.item() == 0 and torch.isfinite(logits.grad).all()
+
+
+def test_ranking_of_a_thousand_classes_stays_small_in_memory() -> None:
+    # The obvious form would take 1,024 x 1,000 x 1,000 floats: 4 GB forward alone.
+    logits = torch.randn(1024, 1000, requires_grad=True)
+    labels = (torch.rand(1024, 1000) < 0.01).long()
+    losses.ranking(logits, labels).backward()
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_weighted_ranking_equals_the_obvious_form() -> None:
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(16, 3, generator=generator)
+    labels = (torch.rand(16, 3, generator=generator) < 0.4).long()
+    weight = losses.inverse_cooccurrence(STATISTICS.together)
+    pairs = (1 - logits[:, None, :] + logits[:, :, None]).clamp(min=0) * weight
+    valid = (labels == 0)[:, :, None] & (labels > 0)[:, None, :]
+    expected = (pairs * valid).sum() / 16
+    torch.testing.assert_close(losses.weighted_ranking(logits, labels, STATISTICS), expected)
+
+
+def test_inverse_cooccurrence_by_hand() -> None:
+    weight = losses.inverse_cooccurrence(STATISTICS.together)
+    row = [0.0, -math.log(0.25 + 1e-6), -math.log(0.75 + 1e-6)]
+    expected = torch.tensor(row) / (sum(row) / 3)
+    torch.testing.assert_close(weight[0], expected)
+
+
+def test_asymmetric_by_hand() -> None:
+    loss = losses.asymmetric(torch.tensor([[0.0, 0.0]]), torch.tensor([[1, 0]]))
+    positive = 0.5 * math.log(2)  # (1 - 0.5)^1 · -log 0.5
+    negative = 0.45**2 * -math.log(0.55)  # shifted probability 0.45
+    assert loss.item() == pytest.approx((positive + negative) / 2, rel=1e-5)
+
+
+def test_soft_cross_entropy_by_hand() -> None:
+    loss = losses.soft_cross_entropy(torch.tensor([[0.0, 0.0, 0.0]]), torch.tensor([[1, 1, 0]]))
+    assert loss.item() == pytest.approx(math.log(3), rel=1e-6)
+
+
+def test_class_aware_hinge_by_hand() -> None:
+    loss = losses.class_aware_hinge(torch.zeros(1, 3), torch.tensor([[1, 0, 0]]), STATISTICS)
+    margins = [16**-0.25, 1.0, 81**-0.25]
+    weights = [1 / 16, 1.0, 1 / 81]
+    expected = sum(m * w for m, w in zip(margins, weights, strict=True)) / sum(weights)
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_distribution_balanced_by_hand() -> None:
+    statistics = LabelStatistics(torch.tensor([50.0, 50.0]), 100, torch.zeros(2, 2))
+    loss = losses.distribution_balanced(torch.zeros(1, 2), torch.tensor([[1, 0]]), statistics)
+    # Equal counts: r = 1 for both, ν = κ log(1) = 0, softplus(0) = log 2.
+    weight = 0.1 + 1 / (1 + math.exp(-10 * 0.8))
+    expected = weight * (math.log(2) + math.log(2) / 2) / 2
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_prefers_right_logits_to_wrong_ones(name: str) -> None:
+    labels = torch.tensor([[1, 0, 0], [0, 1, 1]])
+    right = (labels * 2.0 - 1) * 3
+    assert LOSSES[name](right, labels, STATISTICS) < LOSSES[name](-right, labels, STATISTICS)
+
+
+def test_distillation_is_zero_for_equal_and_positive_for_other_logits() -> None:
+    a, b = torch.randn(4, 5), torch.randn(4, 5)
+    assert losses.distillation(a, a).item() == pytest.approx(0, abs=1e-6)
+    p, q = a.softmax(1), b.softmax(1)
+    torch.testing.assert_close(losses.distillation(a, b), (p * (p / q).log()).sum(1).mean())

@@ -1,0 +1,104 @@
+"""dvc.yaml tells the truth: about code, params, names and who sees test labels."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+def body(name: str) -> dict:
+    return STAGES[name].get("do", STAGES[name])
+
+
+def imported(module: str, seen: set[str]) -> set[str]:
+    """Files of this project that importing a module runs, all the way down."""
+    path = ROOT / (module.replace(".", "/") + ".py")
+    path = path if path.exists() else ROOT / module.replace(".", "/") / "__init__.py"
+    name = path.relative_to(ROOT).as_posix()
+    if not path.exists() or name in seen:
+        return seen
+    seen.add(name)
+    if "." in module:
+        imported(module.rpartition(".")[0], seen)
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for found in names:
+            if found.split(".")[0] in ("clipworks", "stages"):
+                imported(found, seen)
+    return seen - {"stages/__init__.py"}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_imported_module_is_a_dependency_and_no_other(name: str) -> None:
+    declared = {dep for dep in body(name)["deps"] if dep.endswith(".py")}
+    assert declared == imported(f"stages.{name}", set())
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_stage_script_and_params_section_share_a_name(name: str) -> None:
+    assert (ROOT / f"stages/{name}.py").exists()
+    sections = {entry.split(".")[0] for entry in body(name)["params"]}
+    assert name in sections
+    assert sections <= {name, "base", "chat"}
+    assert f"stages.{name}" in body(name)["cmd"]
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_path_in_a_stage_script_is_declared(name: str) -> None:
+    text = (ROOT / f"stages/{name}.py").read_text()
+    paths = re.findall(r'Path\("((?:data|models|metrics)/[^"]+)"\)', text)
+    declared = [*body(name)["deps"], *body(name).get("outs", [])]
+    declared += [next(iter(m)) if isinstance(m, dict) else m for m in body(name).get("metrics", [])]
+    for path in paths:
+        assert any(
+            d.startswith(path) or path.startswith(d.split("$")[0].rstrip("/")) for d in declared
+        ), path
+
+
+def test_only_evaluate_reads_test_labels() -> None:
+    readers = {
+        name for name in STAGES if any("annotations/test" in dep for dep in body(name)["deps"])
+    }
+    assert readers == {"evaluate"}
+    # Nor does any other stage depend on a folder that holds them.
+    for name in STAGES:
+        assert not {"data/world", "data/world/annotations", "data"} & set(body(name)["deps"]), name
+    # And in the code: only evaluate's script names the annotations it reads.
+    for path in (ROOT / "stages").glob("*.py"):
+        if path.stem not in ("evaluate", "world"):
+            assert "annotations" not in path.read_text(), path
+
+
+def test_test_labels_do_not_reach_predictions_through_the_graph() -> None:
+    producers = {out: name for name in STAGES for out in body(name).get("outs", [])}
+    assert producers["data/world/annotations/test.json"] == "world"
+    downstream_of_evaluate = [
+        n for n in STAGES if any("data/evaluate" in d or "metrics/" in d for d in body(n)["deps"])
+    ]
+    assert downstream_of_evaluate == []
+
+
+def test_outputs_are_cached_and_only_evaluate_keeps_metrics_in_git() -> None:
+    for name in STAGES:
+        assert all(isinstance(out, str) for out in body(name).get("outs", [])), name
+        assert ("metrics" in body(name)) == (name == "evaluate")
+
+
+def test_params_has_no_section_that_no_stage_reads() -> None:
+    read = {entry.split(".")[0] for name in STAGES for entry in body(name)["params"]}
+    assert set(PARAMS) - {"launcher"} == read
+
+
+def test_every_stage_script_is_short() -> None:
+    for path in (ROOT / "stages").glob("*.py"):
+        assert len(path.read_text().splitlines()) <= 90, path

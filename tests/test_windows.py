@@ -1,0 +1,55 @@
+"""Windows: counts, borders, spacing."""
+
+import pytest
+
+from clipworks.windows import Box, boxes
+
+
+@pytest.mark.parametrize(("scale", "count"), [(2, 40), (3, 100), (4, 164)])
+@pytest.mark.parametrize("size", [(640, 480), (333, 500), (224, 224), (1024, 97)])
+def test_each_scale_has_its_number_of_distinct_windows(
+    scale: int, count: int, size: tuple[int, int]
+) -> None:
+    found = boxes(*size, [scale])
+    assert len(found) == len(set(found)) == count
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (7, 5), (64, 48), (1000, 3)])
+def test_windows_stay_inside_and_are_never_empty(size: tuple[int, int]) -> None:
+    found = boxes(*size, [2, 3, 4])
+    assert len(found) == len(set(found))
+    for box in found:
+        assert 0 <= box.left < box.right <= size[0]
+        assert 0 <= box.top < box.bottom <= size[1]
+
+
+def test_windows_of_a_grid_touch_both_edges_and_are_evenly_spaced() -> None:
+    squares = [box for box in boxes(600, 600, [2]) if box.right - box.left == box.bottom - box.top]
+    lefts = sorted({box.left for box in squares})
+    assert lefts == [0, 100, 200, 300]
+    assert max(box.right for box in squares) == 600
+
+
+def test_shapes_are_the_five_and_their_kin_from_scale_three() -> None:
+    shapes = {(b.right - b.left, b.bottom - b.top) for b in boxes(600, 600, [3])}
+    assert shapes == {
+        (200, 200),
+        (200, 400),
+        (400, 200),
+        (200, 300),
+        (300, 200),
+        (400, 600),
+        (600, 400),
+    }
+
+
+def test_a_window_as_long_as_the_image_moves_only_across() -> None:
+    tall = [b for b in boxes(600, 600, [2]) if (b.right - b.left, b.bottom - b.top) == (300, 600)]
+    assert len(tall) == 8 and {b.top for b in tall} == {0}
+
+
+def test_a_scale_below_two_is_refused() -> None:
+    with pytest.raises(ValueError, match="scale 1"):
+        boxes(10, 10, [1])
+    assert boxes(4, 4, []) == []
+    assert boxes(1, 1, [2]) == [Box(0, 0, 1, 1)]
