@@ -135,8 +135,9 @@ def route(
                 routes[name] = {model: 1.0}
         return routes
     for index, name in enumerate(class_names):
-        ap = {model: float(values[index]) for model, values in held_out_ap.items()}
-        best = max(ap, key=lambda model: np.nan_to_num(ap[model], nan=-1.0))
+        # A class that no held-out caption names tells nothing of a model: it counts as AP 0.
+        ap = {m: float(np.nan_to_num(values[index])) for m, values in held_out_ap.items()}
+        best = max(ap, key=lambda model: ap[model])
         if ap[best] > ap[params.default_model] + params.routing_margin:
             routes[name] = {best: 1.0}
     return routes

@@ -32,7 +32,7 @@ class Progress:
     epoch: int = 0  # epochs that are done
     best_epoch: int = 0
     best_map: float = -1.0
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[dict[str, int | float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

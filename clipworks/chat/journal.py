@@ -1,6 +1,7 @@
 """Every request and its raw reply, kept outside DVC's outputs: nobody is asked the same twice.
 
-SQLite does the keeping: a reply is there wholly or not at all, whenever the process is killed.
+SQLite does the keeping: a reply is there wholly or not at all, whenever the process is killed, and
+each is committed at once, so a kill loses only what was still being answered.
 """
 
 import json
@@ -16,7 +17,6 @@ from clipworks.chat.request import Engine, Reply, Request
 SCHEMA = """create table if not exists replies (
     key text primary key, request text not null, engine text not null, reply text not null
 )"""
-COMMIT_EVERY = 64  # replies: the most that a kill can lose to an engine that answers one by one
 LOOK_UP = 500  # keys per query, below SQLite's limit of variables
 
 
@@ -26,7 +26,9 @@ class Journal:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._connection = sqlite3.connect(path)
+        # Write-ahead: a commit is one append, safe against a killed process.
         self._connection.execute("pragma journal_mode = wal")
+        self._connection.execute("pragma synchronous = normal")
         self._connection.execute(SCHEMA)
         self.asked = 0  # requests that went to an engine through this object
 
@@ -81,16 +83,14 @@ class Journal:
             total=len(order), desc=label, unit="reply", mininterval=1, disable=not order
         ) as bar:
             answers: Iterator[tuple[int, Reply]] = engine.answer(list(new.values()))
-            for done, (index, reply) in enumerate(answers, 1):
+            for index, reply in answers:
                 key = order[index]
                 known[key] = reply
                 self.asked += 1
                 if reply.finish != "error":
                     self.put(key, new[key], engine.identity, reply)
-                if done % COMMIT_EVERY == 0:
                     self._connection.commit()
                 bar.update()
-        self._connection.commit()
         if lost := [key for key in order if key not in known]:
             raise RuntimeError(f"the engine left {len(lost)} of {len(order)} requests unanswered")
         return [known[key] for key in keys]

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from jinja2 import Environment, StrictUndefined
 
@@ -53,6 +53,7 @@ class Reply:
     probability: float | None = None
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Whatever answers requests. Nothing downstream knows which one it was."""
 

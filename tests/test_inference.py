@@ -1,0 +1,247 @@
+"""Inference and ensemble: one pass equals many, shards resume, routes follow captions."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import CLASSES
+from PIL import Image
+from safetensors.torch import load_file
+
+from clipworks import (
+    ensemble,
+    fusion,
+    hand,
+    images,
+    inference,
+    leaderboard,
+    scoring,
+    stored,
+    visual,
+)
+from clipworks.ensemble import Recipe
+from clipworks.params import load
+from clipworks.params.ensemble import Ensemble
+from clipworks.prompts import Prompts
+from clipworks.scorer import Scorer
+from clipworks.windows import Box, boxes
+
+ROOT = Path(__file__).parent.parent
+OPTIONS = inference.Options(
+    scales=[2],
+    positional=False,
+    nearest=3,
+    batch_size=16,
+    precision="fp32",
+    store=torch.float32,
+    max_pixels=10**6,
+    keep_features=False,
+)
+SCALES = (scoring.GLOBAL_SCALE, scoring.SPATIAL_SCALE)
+
+
+@pytest.fixture(scope="module")
+def models(clip) -> dict[str, dict[str, torch.Tensor]]:
+    with torch.inference_mode():
+        tuned = Prompts(clip, CLASSES, contexts=4, evidence=True)(clip.model)
+        plain = Prompts(clip, CLASSES, contexts=4, evidence=False, seed=1)(clip.model)
+    return {"hand": hand.one_template(clip, CLASSES), "tuned": tuned, "plain": plain}
+
+
+def work(clip, models, **changes: object) -> inference.Pass:
+    bank = torch.nn.functional.normalize(
+        torch.randn(20, 32, generator=torch.Generator().manual_seed(0)), dim=-1
+    )
+    options = inference.Options(**{**vars(OPTIONS), **changes})
+    return inference.Pass(
+        clip, Scorer.of(models, dict.fromkeys(models, SCALES)), bank, options, torch.device("cpu")
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for number, size in enumerate([(64, 48), (40, 90), (64, 48), (5, 5), (64, 64)]):
+        pixels = rng.integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(out / f"{number} ü.png")
+    (out / "empty.jpg").write_bytes(b"")
+    return out
+
+
+NAMES = ["0 ü.png", "1 ü.png", "empty.jpg", "2 ü.png", "gone.png", "3 ü.png", "4 ü.png"]
+
+
+def run(clip, models, folder, out, scratch, **changes) -> dict[str, str]:
+    return inference.run_split(
+        work(clip, models, **changes),
+        folder,
+        NAMES,
+        out,
+        scratch=scratch,
+        images_per_shard=3,
+        label="test",
+    )
+
+
+def test_one_pass_for_all_models_equals_each_model_on_each_window_alone(
+    clip, models, folder, tmp_path
+) -> None:
+    bad = run(clip, models, folder, tmp_path / "out", tmp_path / "scratch")
+    assert bad == {
+        "empty.jpg": "the file is empty (0 bytes)",
+        "gone.png": "the file does not exist",
+    }
+    bank = work(clip, models)._bank
+    found = list(stored.read(tmp_path / "out"))
+    assert [name for part in found for name in part.names] == [n for n in NAMES if n not in bad]
+    part = found[0]
+    image = images.read(folder / "0 ü.png", max_pixels=10**6)
+    everything = [Box(0, 0, *image.size), *boxes(*image.size, [2])]
+    assert part.logits.shape[1:] == (41, 2, 3, 6)
+    for window in (0, 7, 40):
+        cut = images.cut(
+            images.pixels(image), [everything[window]], size=32, resize_mode="shortest"
+        )
+        with torch.inference_mode():
+            pooled, dense = visual.features(
+                clip.model.visual, images.normalise(cut, clip.mean, clip.std), positional=False
+            )
+            blended, near = visual.blend_captions(pooled, bank, nearest=3)
+            for index, classes in enumerate(models.values()):
+                both = scoring.global_logits(blended, classes["global"], 4.0)
+                local = scoring.local_logits(dense, classes["local"], classes.get("evidence"))
+                torch.testing.assert_close(
+                    part.logits[0, window, 0, index], both[0], atol=1e-5, rtol=1e-4
+                )
+                torch.testing.assert_close(
+                    part.logits[0, window, 1, index], local[0], atol=1e-5, rtol=1e-4
+                )
+            torch.testing.assert_close(part.similarities[0, window], near[0], atol=1e-5, rtol=1e-4)
+
+
+def test_shards_survive_a_kill_and_end_with_the_same_bytes(
+    clip, models, folder, tmp_path, monkeypatch
+) -> None:
+    run(clip, models, folder, tmp_path / "calm", tmp_path / "a")
+    real = inference._shard
+    calls = []
+
+    def dying(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(inference, "_shard", dying)
+    with pytest.raises(KeyboardInterrupt):
+        run(clip, models, folder, tmp_path / "killed", tmp_path / "b")
+    run(clip, models, folder, tmp_path / "killed", tmp_path / "b")
+    assert len(calls) == 4  # three shards; only the one that was interrupted is done twice
+    for path in sorted((tmp_path / "calm").iterdir()):
+        assert path.read_bytes() == (tmp_path / "killed" / path.name).read_bytes(), path.name
+
+
+def test_the_batch_size_does_not_change_the_logits(clip, models, folder, tmp_path) -> None:
+    run(clip, models, folder, tmp_path / "a", tmp_path / "sa", batch_size=7)
+    run(clip, models, folder, tmp_path / "b", tmp_path / "sb", batch_size=512)
+    for path in (tmp_path / "a").glob("*.safetensors"):
+        a, b = load_file(path), load_file(tmp_path / "b" / path.name)
+        torch.testing.assert_close(a["logits"], b["logits"], atol=1e-5, rtol=1e-4)
+
+
+def test_half_precision_storage_moves_logits_by_less_than_a_hundredth(
+    clip, models, folder, tmp_path
+) -> None:
+    run(clip, models, folder, tmp_path / "a", tmp_path / "sa")
+    run(
+        clip,
+        models,
+        folder,
+        tmp_path / "b",
+        tmp_path / "sb",
+        store=torch.float16,
+        keep_features=True,
+    )
+    a, b = (load_file(tmp_path / x / "00000.safetensors") for x in "ab")
+    torch.testing.assert_close(a["logits"], b["logits"].float(), atol=0.01, rtol=0)
+    assert b["dense"].shape == (82, 1, 32) and "dense" not in a
+
+
+def params(**changes: object) -> Ensemble:
+    return load("ensemble", Ensemble, ROOT / "params.yaml").model_copy(update=changes)
+
+
+def test_a_models_logits_follow_the_formula() -> None:
+    logits, sims = torch.randn(2, 5, 2, 6), torch.rand(2, 5, 10)
+    matrix = torch.rand(6, 6)
+    recipe = Recipe.of(params(), "base")
+    local = logits[:, :, 1] + 0.5 * logits[:, :, 1] @ matrix
+
+    def fused(values: torch.Tensor) -> torch.Tensor:
+        weighted = fusion.weigh_windows(
+            values[:, 1:], sims[:, 1:], similarity=True, variance="twice"
+        )
+        return fusion.aggregate(weighted, "max_or_min", threshold=0.2)
+
+    expected = (
+        logits[:, 0, 0] + 1.5 * fused(logits[:, :, 0]) + 1.5 * (local[:, 0] + 1.5 * fused(local))
+    )
+    torch.testing.assert_close(ensemble.model_logits(logits, sims, recipe, matrix), expected)
+    whole = ensemble.model_logits(
+        logits, sims, Recipe.of(params(), "ema").only(window_weight=0.0), matrix
+    )
+    torch.testing.assert_close(whole, logits[:, 0, 0] + logits[:, 0, 1])
+
+
+AP = {"base": np.array([0.9, 0.5, np.nan]), "ema": np.array([0.905, 0.9, 0.3])}
+
+
+def test_routes_follow_held_out_captions_with_a_margin() -> None:
+    routes = ensemble.route(params(routing="held_out", routing_margin=0.01), ["a", "b", "c"], AP)
+    assert routes == {"a": {"base": 1.0}, "b": {"ema": 1.0}, "c": {"ema": 1.0}}
+
+
+def test_routes_may_be_lists_weights_or_an_average() -> None:
+    names = ["a", "b", "c"]
+    assert ensemble.route(params(routing="lists", lists={"ema": ["b"]}), names, AP)["b"] == {
+        "ema": 1.0
+    }
+    assert ensemble.route(params(routing="average"), names, AP)["a"] == {"base": 0.5, "ema": 0.5}
+    shares = ensemble.route(params(routing="weights", weights={"base": 3, "ema": 1}), names, AP)[
+        "a"
+    ]
+    assert shares == {"base": 0.75, "ema": 0.25}
+    for lists, message in (
+        ({"ema": ["z"]}, "'z' is not in"),
+        ({"gone": ["a"]}, "no model 'gone'"),
+        ({"ema": ["a"], "base": ["a"]}, "stands at"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ensemble.route(params(routing="lists", lists=lists), names, AP)
+
+
+def test_combining_takes_each_class_from_its_models() -> None:
+    by_model = {"base": torch.tensor([[1.0, 2.0]]), "ema": torch.tensor([[3.0, 4.0]])}
+    routes = {"a": {"ema": 1.0}, "b": {"base": 0.5, "ema": 0.5}}
+    torch.testing.assert_close(ensemble.combine(by_model, routes), torch.tensor([[3.0, 3.0]]))
+
+
+def test_leaderboard_rows_stream_over_shards(clip, folder, tmp_path) -> None:
+    with torch.inference_mode():
+        tuned = {
+            name: Prompts(clip, CLASSES, contexts=4, evidence=True, seed=i)(clip.model)
+            for i, name in enumerate(("base", "ema"))
+        }
+    all_models = {**{name: hand.one_template(clip, CLASSES) for name in leaderboard.HAND}, **tuned}
+    run(clip, all_models, folder, tmp_path / "out", tmp_path / "scratch")
+    routes = {name: {"base": 1.0} for name in CLASSES}
+    rows, names = leaderboard.rows(
+        tmp_path / "out", params(), ["base", "ema"], routes, torch.zeros(6, 6)
+    )
+    assert len(names) == 5 and all(value.shape == (5, 6) for value in rows.values())
+    torch.testing.assert_close(rows["ensemble"], rows["base_windows"])
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert manifest["models"] == [*leaderboard.HAND, "base", "ema"]
