@@ -11,7 +11,6 @@ from torch.nn import functional as F
 from clipworks.jaxshapes import Float, UInt8
 from clipworks.windows import Box
 
-
 # Sizes are checked against infer.max_pixels before a pixel is decoded.
 Image.MAX_IMAGE_PIXELS = None
 

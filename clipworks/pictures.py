@@ -50,11 +50,11 @@ def page(
         windows, boxes = _windows(infer, name)
         votes = [
             Vote(
-                class_names[int(c)],
-                boxes[_deciding(windows, c, class_names[int(c)], infer, routes)],
+                class_names[c],
+                boxes[_deciding(windows, c, class_names[c], infer, routes)],
                 bool(labels[row, c]),
             )
-            for c in chosen
+            for c in chosen.tolist()
         ]
         missed = [class_names[int(c)] for c in np.flatnonzero(labels[row]) if c not in chosen]
         picture = draw(images.read(folder / name, max_pixels=max_pixels), votes, missed)

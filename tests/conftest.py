@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import clipworks.torchvision_ops  # noqa: F401  (before anything imports torchvision)
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing may download
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 

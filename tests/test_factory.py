@@ -116,11 +116,15 @@ def test_a_changed_template_asks_only_what_changed(tmp_path) -> None:
 def test_failed_replies_are_not_kept(tmp_path) -> None:
     class Failing(Counting):
         def answer(self, requests):
+            yield 1, Reply("fine")
             yield 0, Reply("HTTP 500", finish="error")
 
     with Journal(tmp_path / "j.sqlite") as journal:
-        assert journal.ask(Failing(), [request("a")], label="test")[0].finish == "error"
-        assert len(journal) == 0
+        with pytest.raises(
+            ValueError, match=r"1 of 2 requests failed \(HTTP 500\); what was answered is kept"
+        ):
+            journal.ask(Failing(), [request("a"), request("b")], label="test")
+        assert len(journal) == 1
 
 
 def test_an_engine_that_leaves_a_request_out_is_found(tmp_path) -> None:

@@ -239,8 +239,18 @@ def test_two_processes_give_the_loss_curve_of_one(folder, backbone_folder, tmp_p
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     # On CPUs `accelerate launch` wants MPI for several processes; torchrun is what it uses on GPUs.
     launchers = {
-        1: ["accelerate.commands.launch", "--cpu", "--num_processes", "1", "--num_machines", "1"]
-        + ["--mixed_precision", "no", "--dynamo_backend", "no"],
+        1: [
+            "accelerate.commands.launch",
+            "--cpu",
+            "--num_processes",
+            "1",
+            "--num_machines",
+            "1",
+            "--mixed_precision",
+            "no",
+            "--dynamo_backend",
+            "no",
+        ],  # fmt: skip
         2: ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"],
     }
     curves = []

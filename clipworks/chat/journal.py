@@ -71,7 +71,9 @@ class Journal:
     def ask(self, engine: Engine, requests: Sequence[Request], *, label: str) -> list[Reply]:
         """The replies to all requests, in their order; only unknown ones reach the engine.
 
-        Failed replies (finish "error") are returned but not kept, so that a later run asks again.
+        Raises:
+            ValueError: requests failed for good (finish "error"). All others are kept, so that a
+                later run asks only for those.
         """
         keys = [request.key(engine.identity) for request in requests]
         known = self.get(sorted(set(keys)))
@@ -93,4 +95,9 @@ class Journal:
                 bar.update()
         if lost := [key for key in order if key not in known]:
             raise RuntimeError(f"the engine left {len(lost)} of {len(order)} requests unanswered")
+        if failed := [key for key in order if known[key].finish == "error"]:
+            raise ValueError(
+                f"{label}: {len(failed)} of {len(order)} requests failed ({known[failed[0]].text}); "
+                "what was answered is kept, run again to ask the rest"
+            )
         return [known[key] for key in keys]

@@ -27,7 +27,7 @@ class OpenAI(Section):
     retries: Count
     structured: Literal["none", "json_schema", "choice"]
     key_variable: str
-    thinking: bool
+    no_thinking: bool
 
 
 class Replay(Section):

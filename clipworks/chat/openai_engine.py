@@ -1,0 +1,163 @@
+"""Any OpenAI-compatible endpoint: vLLM, llama.cpp, Ollama, a hosted API."""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
+
+import openai
+
+from clipworks.chat.request import QUESTIONS, Reply, Request
+
+FATAL = (
+    openai.AuthenticationError,
+    openai.PermissionDeniedError,
+    openai.NotFoundError,
+    openai.BadRequestError,
+)
+SENTENCES = {
+    "type": "object",
+    "properties": {"sentences": {"type": "array", "items": {"type": "string"}}},
+    "required": ["sentences"],
+    "additionalProperties": False,
+}
+VERDICT = {
+    "type": "object",
+    "properties": {"answer": {"type": "string", "enum": ["True", "False"]}},
+    "required": ["answer"],
+    "additionalProperties": False,
+}
+
+
+class OpenAIEngine:
+    """Asks a server with bounded concurrency; the client retries with back-off."""
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        model: str,
+        concurrency: int,
+        timeout: float,
+        retries: int,
+        structured: str,
+        key_variable: str,
+        no_thinking: bool,
+    ) -> None:
+        """The key is read from the environment and goes nowhere but to the server.
+
+        Args:
+            structured: "json_schema" (response_format), "choice" (vLLM's structured_outputs for
+                True/False) or "none": free text and the parser.
+            no_thinking: ask the chat template to switch thinking off (vLLM and alike only).
+        """
+        self._key_variable = key_variable
+        self._options: dict[str, Any] = {
+            "base_url": base_url,
+            # Local servers want some key and check none.
+            "api_key": os.environ.get(key_variable) or "none",
+            "timeout": timeout,
+            "max_retries": retries,
+        }
+        self._concurrency = concurrency
+        self._retries = retries
+        self._structured = structured
+        self._no_thinking = no_thinking
+        self.identity = {
+            "engine": "openai",
+            "model": model,
+            "revision": "",
+            "structured": structured,
+        }
+
+    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Reply]]:
+        """Replies as they arrive; a request that fails for good gives a reply of finish "error".
+
+        Raises:
+            ValueError: the server refuses the key, the model or the request itself.
+        """
+        loop = asyncio.new_event_loop()
+        answers = self._answers(requests)
+        try:
+            while True:
+                yield loop.run_until_complete(answers.__anext__())
+        except StopAsyncIteration:
+            pass
+        finally:
+            loop.run_until_complete(answers.aclose())
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()
+
+    async def _answers(self, requests: Sequence[Request]) -> AsyncIterator[tuple[int, Reply]]:
+        """Workers share one iterator of requests, so only `concurrency` are open at a time."""
+        rest = iter(enumerate(requests))
+        done: asyncio.Queue[tuple[int, Reply] | Exception] = asyncio.Queue()
+
+        async def work(client: openai.AsyncOpenAI) -> None:
+            for index, request in rest:
+                try:
+                    await done.put((index, await self._one(client, request)))
+                except Exception as error:
+                    await done.put(error)
+                    return
+
+        async with openai.AsyncOpenAI(**self._options) as client:
+            count = min(self._concurrency, len(requests))
+            workers = [asyncio.create_task(work(client)) for _ in range(count)]
+            try:
+                for _ in requests:
+                    found = await done.get()
+                    if isinstance(found, Exception):
+                        raise found
+                    yield found
+            finally:
+                for worker in workers:
+                    worker.cancel()
+                await asyncio.gather(*workers, return_exceptions=True)
+
+    async def _one(self, client: openai.AsyncOpenAI, request: Request) -> Reply:
+        """One request; a body that is no valid answer is asked for again, as the client does for
+        lost connections, time-outs, 429 and 5xx."""
+        failure = ""
+        for attempt in range(self._retries + 1):
+            try:
+                found = await client.chat.completions.create(**self._body(request))
+                choice = found.choices[0]
+                finish = "length" if choice.finish_reason == "length" else "stop"
+                return Reply(choice.message.content or "", finish)  # type: ignore[arg-type]
+            except FATAL as error:
+                raise ValueError(
+                    f"chat.openai: {self._options['base_url']} refuses: {error.message} (model "
+                    f"{self.identity['model']!r}, key from ${self._key_variable})"
+                ) from None
+            except (json.JSONDecodeError, AttributeError, IndexError, TypeError) as error:
+                failure = f"no valid answer: {error!r}"
+                await asyncio.sleep(min(0.1 * 2**attempt, 8))
+            except openai.APIError as error:  # the client's own retries are used up
+                return Reply(f"{type(error).__name__}: {error.message}", finish="error")
+        return Reply(failure, finish="error")
+
+    def _body(self, request: Request) -> dict[str, Any]:
+        extra: dict[str, Any] = {}
+        body: dict[str, Any] = {
+            "model": self.identity["model"],
+            "messages": [{"role": role, "content": text} for role, text in request.messages],
+            "temperature": request.sampling.temperature,
+            "top_p": request.sampling.top_p,
+            "max_tokens": request.sampling.max_tokens,
+            "seed": request.seed,
+        }
+        question = request.task in QUESTIONS
+        if self._structured == "json_schema" and request.task != "compose":
+            schema = {
+                "name": "answer",
+                "strict": True,
+                "schema": VERDICT if question else SENTENCES,
+            }
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        if self._structured == "choice" and question:
+            extra["structured_outputs"] = {"choice": ["True", "False"]}
+        if self._no_thinking:
+            extra["chat_template_kwargs"] = {"enable_thinking": False}
+        return {**body, "extra_body": extra} if extra else body
