@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any
 
 import openai
@@ -89,7 +89,7 @@ class OpenAIEngine:
             loop.run_until_complete(loop.shutdown_asyncgens())
             loop.close()
 
-    async def _answers(self, requests: Sequence[Request]) -> AsyncIterator[tuple[int, Reply]]:
+    async def _answers(self, requests: Sequence[Request]) -> AsyncGenerator[tuple[int, Reply], None]:
         """Workers share one iterator of requests, so only `concurrency` are open at a time."""
         rest = iter(enumerate(requests))
         done: asyncio.Queue[tuple[int, Reply] | Exception] = asyncio.Queue()
