@@ -1,7 +1,7 @@
 """Six models in one pass, against each model encoding every window again; and the bare tower.
 
 RN50 at 224 pixels with random weights. `--images FOLDER` takes real photographs; without it,
-pictures of the miniature world are painted. The quick form has 2 images at scale 2 (82 windows).
+pictures of the miniature world are painted. The quick form has 1 image at scale 2 (41 windows).
 """
 
 import statistics
@@ -49,7 +49,7 @@ def classes(count: int = 80) -> dict[str, torch.Tensor]:
 def main() -> None:
     """Measure both ways and the tower alone, in turn."""
     chosen = options(__doc__ or "")
-    count, scales, repeats = (8, [2, 3], 3) if chosen.full else (2, [2], 1)
+    count, scales, repeats = (8, [2, 3], 3) if chosen.full else (1, [2], 1)
     torch.manual_seed(0)
     model = backbone.new(CONFIG, seed=0).eval().requires_grad_(False)
     clip = Backbone(
@@ -93,6 +93,8 @@ def main() -> None:
         work = inference.Pass(clip, Scorer.of(features, scales_of), bank, settings, cpu)
         windows = sum(len(work.cut(folder, name).boxes) for name in names)
         batch = torch.randn(settings.batch_size, 3, 224, 224, device=cpu)
+        # The layout that our cuts have, so that the tower is not flattered by a slower one.
+        batch = batch.contiguous(memory_format=torch.channels_last)
 
         def bare() -> None:
             with torch.inference_mode():
@@ -110,7 +112,7 @@ def main() -> None:
         slow, fast, tower = [], [], []
         for _ in range(repeats):
             slow.append(seconds(each_alone))
-            for _ in range(2):
+            for _ in range(2 if chosen.full else 1):
                 tower.append(seconds(bare))
                 fast.append(seconds(lambda: stage(features)))
     slow_s, fast_s, tower_s = (statistics.median(times) for times in (slow, fast, tower))

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import yaml
 
 import clipworks.torchvision_ops  # noqa: F401  (before open_clip)
 from clipworks.losses import LabelStatistics
-from clipworks.tables import rows
 
 from open_clip import OPENAI_IMAGENET_TEMPLATES  # isort: skip
 
@@ -111,22 +112,26 @@ class CaptionTable:
     def __init__(self, path: Path, class_names: Sequence[str]) -> None:
         """Read the rows of the encode_captions stage, or (without text and split) of filter."""
         self.class_names = tuple(class_names)
-        texts, sources, held, flat, ends = [], [], [], [], [0]
-        for number, row in enumerate(rows(path)):
-            texts.append(row.get("text", number))
-            sources.append(row["source"])
-            held.append(row.get("held_out", False))
-            flat.extend(row["labels"])
-            ends.append(len(flat))
-        self.text = np.array(texts, np.int64)
-        self.source = np.array(sources)
-        self.held_out = np.array(held, bool)
-        self._flat = np.array(flat, np.int64)
-        self._ends = np.array(ends, np.int64)
+        if not path.exists():
+            raise ValueError(f"{path} does not exist; run the stage that writes it (`dvc repro`)")
+        table = pq.read_table(path)
+        labels = table["labels"].combine_chunks()
+        self._flat = labels.flatten().to_numpy()
+        lengths = pc.list_value_length(labels).to_numpy(zero_copy_only=False)
+        self._ends = np.concatenate([[0], lengths.cumsum()])
+        count = len(table)
+        has = table.column_names
+        self.text = table["text"].to_numpy().astype(np.int64) if "text" in has else np.arange(count)
+        held = table["held_out"].to_numpy() if "held_out" in has else np.zeros(count)
+        self.held_out = held.astype(bool)
+        coded = table["source"].combine_chunks().dictionary_encode()
+        self._sources = coded.dictionary.to_pylist()
+        self._source = coded.indices.to_numpy().astype(np.int8)
 
     def select(self, sources: Sequence[str], *, held_out: bool | None = None) -> np.ndarray:
         """Indices of the rows of some sources, of one side of the split or of both."""
-        chosen = np.isin(self.source, list(sources))
+        codes = [code for code, name in enumerate(self._sources) if name in sources]
+        chosen = np.isin(self._source, codes)
         if held_out is not None:
             chosen &= self.held_out == held_out
         return np.flatnonzero(chosen)

@@ -250,7 +250,7 @@ def test_two_processes_give_the_loss_curve_of_one(folder, backbone_folder, tmp_p
             "no",
             "--dynamo_backend",
             "no",
-        ],  # fmt: skip
+        ],
         2: ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"],
     }
     curves = []

@@ -89,7 +89,9 @@ class OpenAIEngine:
             loop.run_until_complete(loop.shutdown_asyncgens())
             loop.close()
 
-    async def _answers(self, requests: Sequence[Request]) -> AsyncGenerator[tuple[int, Reply], None]:
+    async def _answers(
+        self, requests: Sequence[Request]
+    ) -> AsyncGenerator[tuple[int, Reply], None]:
         """Workers share one iterator of requests, so only `concurrency` are open at a time."""
         rest = iter(enumerate(requests))
         done: asyncio.Queue[tuple[int, Reply] | Exception] = asyncio.Queue()
