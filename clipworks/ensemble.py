@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
 from torch import Tensor
 
 from clipworks import fusion
@@ -122,7 +124,7 @@ def route(
     routes = {name: {params.default_model: 1.0} for name in class_names}
     if params.routing == "lists":
         taken: dict[str, str] = {}
-        for model, names in params.lists.items():
+        for model, names in read_lists(Path(params.lists)).items():
             _check_model(model, models)
             for name in names:
                 if name not in class_names:
@@ -140,6 +142,16 @@ def route(
         best = max(ap, key=lambda model: ap[model])
         if ap[best] > ap[params.default_model] + params.routing_margin:
             routes[name] = {best: 1.0}
+    return routes
+
+
+def read_lists(path: Path) -> dict[str, list[str]]:
+    """The part "routes" of a YAML file: the classes that each model decides."""
+    if not path.exists():
+        raise ValueError(f"ensemble.lists: {path} does not exist; allowed is a file with 'routes'")
+    routes: dict[str, list[str]] = yaml.safe_load(path.read_text(encoding="utf-8")).get(
+        "routes", {}
+    )
     return routes
 
 

@@ -100,8 +100,16 @@ class CaptionFeatures:
         self.tokens = np.load(folder / TOKENS, mmap_mode="r", allow_pickle=False)
         self.offsets = np.load(folder / OFFSETS, allow_pickle=False)
 
+        self._held: Tensor | None = None
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    def hold(self, device: torch.device, limit: int) -> bool:
+        """Copy all features to a device, once, if they take at most `limit` bytes there."""
+        if self.tokens.nbytes <= limit:
+            self._held = torch.from_numpy(np.array(self.tokens)).to(device)
+        return self._held is not None
 
     @property
     def dim(self) -> int:
@@ -109,7 +117,7 @@ class CaptionFeatures:
         return int(self.tokens.shape[1])
 
     def batch(self, texts: np.ndarray, device: torch.device) -> Packed:
-        """Gather some texts, packed; copied to the device once."""
+        """Gather some texts, packed, on a device."""
         begins, ends = self.offsets[texts], self.offsets[texts + 1]
         lengths = ends - begins
         last = lengths.cumsum()
@@ -117,11 +125,12 @@ class CaptionFeatures:
         rows = np.arange(int(last[-1]) if len(last) else 0) + np.repeat(
             begins - (last - lengths), lengths
         )
-        parts = torch.from_numpy(np.asarray(self.tokens[rows]))
+        if self._held is None:
+            parts = torch.from_numpy(np.asarray(self.tokens[rows])).to(device)
+        else:
+            parts = self._held[torch.from_numpy(rows).to(device)]
         item = torch.from_numpy(np.repeat(np.arange(len(texts)), lengths))
-        return Packed(
-            parts.to(device).float(), item.to(device), torch.from_numpy(last - 1).to(device)
-        )
+        return Packed(parts.float(), item.to(device), torch.from_numpy(last - 1).to(device))
 
     def pooled(self, texts: np.ndarray) -> Tensor:
         """Global features of some texts, of shape (text, dim)."""

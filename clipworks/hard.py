@@ -1,8 +1,10 @@
 """Hard classes: chosen by how badly hand prompts tell them apart on held-out captions."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import yaml
 
 GROUPS = ("diff", "diffh", "difft")
 
@@ -28,11 +30,20 @@ def groups(class_names: Sequence[str], ap: np.ndarray, *, size: int) -> dict[str
     }
 
 
-def check(fixed: dict[str, list[str]], class_names: Sequence[str]) -> dict[str, list[str]]:
-    """Given groups, refused where they name an unknown class or lack a group."""
+def read(path: Path, class_names: Sequence[str]) -> dict[str, list[str]]:
+    """Fixed groups from the part "groups" of a YAML file.
+
+    Raises:
+        ValueError: the file is missing, or a group names an unknown class or is missing.
+    """
+    if not path.exists():
+        raise ValueError(f"hard_groups.fixed: {path} does not exist")
+    fixed: dict[str, list[str]] = yaml.safe_load(path.read_text(encoding="utf-8")).get("groups", {})
     if missing := [group for group in GROUPS if group not in fixed]:
-        raise ValueError(f"hard_groups.fixed: no group {missing}; it needs {list(GROUPS)}")
+        raise ValueError(
+            f"hard_groups.fixed: {path} has no group {missing}; it needs {list(GROUPS)}"
+        )
     unknown = sorted({name for names in fixed.values() for name in names} - set(class_names))
     if unknown:
-        raise ValueError(f"hard_groups.fixed: {unknown} are not in the class list")
+        raise ValueError(f"hard_groups.fixed: {unknown} of {path} are not in the class list")
     return fixed

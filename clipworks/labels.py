@@ -8,7 +8,8 @@ import simplemma
 
 from clipworks.classes import Synonyms
 
-_TOKEN = re.compile(r"[a-z0-9]+(?:'[a-z]+)?|[^\W\d_]+")
+# Punctuation is a token of its own: no phrase reaches across it ("a microwave, oven and fridge").
+_TOKEN = re.compile(r"[a-z0-9]+(?:'[a-z]+)?|[^\W\d_]+|[,;:.!?()]")
 
 
 @lru_cache(maxsize=200_000)
@@ -27,7 +28,7 @@ def lemma(word: str) -> str:
 
 
 def words(text: str) -> list[str]:
-    """Lower-cased words; hyphens and punctuation separate, apostrophes stay inside."""
+    """Lower-cased words and punctuation; hyphens separate, apostrophes stay inside."""
     return _TOKEN.findall(text.lower().replace("’", "'"))
 
 

@@ -40,24 +40,27 @@ def select(
 ) -> Data:
     """The rows that a model is tuned on, and those that judge it.
 
-    With a hard list, labels are cut down to its classes and captions without any are dropped. The
-    source "group" is the templates of the list's classes.
+    With a hard list, labels are cut down to its groups' classes and captions without any are
+    dropped. The source "group" is the templates of the first group.
 
     Raises:
         ValueError: no such group, or nothing is left to train on.
     """
     names = table.class_names
     mask = np.ones(len(names), bool)
-    if settings.hard_list != "none":
-        if settings.hard_list not in groups:
+    if settings.hard_list:
+        if unknown := sorted(set(settings.hard_list) - set(groups)):
             raise ValueError(
-                f"hard_list {settings.hard_list!r}: allowed are 'none' and {list(groups)}"
+                f"hard_list: {unknown}: allowed are {list(groups)}, or [] for all classes"
             )
-        mask = np.isin(np.array(names), groups[settings.hard_list])
+        mask = np.isin(names, [name for group in settings.hard_list for name in groups[group]])
     train = table.select([s for s in settings.sources if s != "group"], held_out=False)
     if "group" in settings.sources:
+        if not settings.hard_list:
+            raise ValueError('source "group" is the templates of hard_list, which is empty')
         templates = table.select(("templates",))
-        train = np.union1d(train, templates)
+        own = np.isin(names, groups[settings.hard_list[0]])
+        train = np.union1d(train, templates[(table.labels(templates) * own).any(axis=1)])
     if not mask.all():
         train = np.concatenate(
             [

@@ -21,7 +21,7 @@ def main() -> None:
     base, params = load("base", Base), load("hard_groups", HardGroups)
     names = read_classes(Path(base.classes))
     if params.method == "fixed":
-        groups = hard.check(params.fixed, names)
+        groups = hard.read(Path(params.fixed), names)
     else:
         table = CaptionTable(CAPTIONS / "captions.parquet", names)
         selected = table.select(("multi", "single", "challenge"), held_out=True)

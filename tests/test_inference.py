@@ -204,23 +204,28 @@ def test_routes_follow_held_out_captions_with_a_margin() -> None:
     assert routes == {"a": {"base": 1.0}, "b": {"ema": 1.0}, "c": {"ema": 1.0}}
 
 
-def test_routes_may_be_lists_weights_or_an_average() -> None:
+def lists(folder: Path, routes: dict[str, list[str]]) -> str:
+    (folder / "lists.yaml").write_text(json.dumps({"routes": routes}))
+    return str(folder / "lists.yaml")
+
+
+def test_routes_may_be_lists_weights_or_an_average(tmp_path) -> None:
     names = ["a", "b", "c"]
-    assert ensemble.route(params(routing="lists", lists={"ema": ["b"]}), names, AP)["b"] == {
-        "ema": 1.0
-    }
+    assert ensemble.route(
+        params(routing="lists", lists=lists(tmp_path, {"ema": ["b"]})), names, AP
+    )["b"] == {"ema": 1.0}
     assert ensemble.route(params(routing="average"), names, AP)["a"] == {"base": 0.5, "ema": 0.5}
     shares = ensemble.route(params(routing="weights", weights={"base": 3, "ema": 1}), names, AP)[
         "a"
     ]
     assert shares == {"base": 0.75, "ema": 0.25}
-    for lists, message in (
+    for listed, message in (
         ({"ema": ["z"]}, "'z' is not in"),
         ({"gone": ["a"]}, "no model 'gone'"),
         ({"ema": ["a"], "base": ["a"]}, "stands at"),
     ):
         with pytest.raises(ValueError, match=message):
-            ensemble.route(params(routing="lists", lists=lists), names, AP)
+            ensemble.route(params(routing="lists", lists=lists(tmp_path, listed)), names, AP)
 
 
 def test_combining_takes_each_class_from_its_models() -> None:

@@ -180,3 +180,6 @@ def test_captions_are_packed_as_they_are_encoded_one_by_one(clip, tmp_path) -> N
             packed.pooled[row], F.normalize(pooled[0], dim=-1), atol=1e-5, rtol=1e-4
         )
     torch.testing.assert_close(stored.pooled(np.array([2, 0, 3])), packed.pooled)
+    assert not stored.hold(torch.device("cpu"), limit=10)
+    assert stored.hold(torch.device("cpu"), limit=10**6)
+    assert torch.equal(stored.batch(np.array([2, 0, 3]), torch.device("cpu")).parts, packed.parts)

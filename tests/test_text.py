@@ -138,6 +138,7 @@ def coco() -> Labeller:
         ("The catalogue of a caravan.", set()),
         ("HAIR DRYER AND TOOTHBRUSH", {"hair drier", "toothbrush"}),
         ("A cup of tea in the train station.", {"cup"}),
+        ("A microwave, oven and fridge.", {"microwave", "oven", "refrigerator"}),
         ("Nothing at all.", set()),
     ],
 )

@@ -154,13 +154,13 @@ def test_a_class_without_captions_is_named(folder, clip, tmp_path) -> None:
 def test_a_hard_list_cuts_labels_down_and_drops_other_captions(folder) -> None:
     table = CaptionTable(folder / "captions.parquet", CLASSES)
     data = selection.select(
-        table, CaptionFeatures(folder), settings(hard_list="diff"), {"diff": ["dog", "cup"]}
+        table, CaptionFeatures(folder), settings(hard_list=["diff"]), {"diff": ["dog", "cup"]}
     )
     labels = data.labels(data.train)
     assert labels.any(axis=1).all() and set(np.flatnonzero(labels.any(axis=0))) == {1, 4}
-    with pytest.raises(ValueError, match=r"hard_list 'hard': allowed are 'none' and \['diff'\]"):
+    with pytest.raises(ValueError, match=r"hard_list: \['hard'\]: allowed are \['diff'\]"):
         selection.select(
-            table, CaptionFeatures(folder), settings(hard_list="hard"), {"diff": ["dog"]}
+            table, CaptionFeatures(folder), settings(hard_list=["hard"]), {"diff": ["dog"]}
         )
 
 

@@ -28,4 +28,4 @@ class HardGroups(Section):
 
     method: Literal["held_out", "fixed"]
     size: AtLeastOne  # classes per group
-    fixed: dict[str, list[str]]
+    fixed: str  # a YAML file with "groups", for method fixed

@@ -24,7 +24,7 @@ class Ensemble(Section):
     routing: Literal["held_out", "lists", "weights", "average"]
     routing_margin: Share
     default_model: str
-    lists: dict[str, list[str]]
+    lists: str  # a YAML file with "routes", for routing lists
     weights: dict[str, Number]
 
     @model_validator(mode="after")

@@ -41,7 +41,7 @@ class TrainModel(Section):
 
     start: str  # "backbone", or "train/<model>" to go on from its prompts
     sources: list[SourceName]
-    hard_list: str  # "none", or a group of hard_groups: labels are cut down to it
+    hard_list: list[str]  # groups of hard_groups: labels are cut down to them; empty for all
     contexts: AtLeastOne
     class_specific: bool
     name_position: Literal["end", "middle", "front"]
