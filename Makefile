@@ -34,5 +34,8 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/python -m clipworks.table --check README.md
 
+ablation: $(READY)
+	$(BIN)/python -m bench.ablation
+
 clean:
 	rm -rf $(VENV) scratch

@@ -41,8 +41,9 @@ def rows(
         ).items():
             found.setdefault(name, []).append(value)
     done = {name: torch.cat(parts) for name, parts in found.items()}
-    by_model = {model: fusion.standardise_classes(done[f"{model}_windows"]) for model in models}
-    done["ensemble_transductive"] = combine(by_model, routes)
+    # A class's own scale does not change its AP, so this matters only where models are averaged.
+    scaled = [fusion.standardise_classes(done[f"{model}_windows"]) for model in models]
+    done["average_transductive"] = torch.stack(scaled).mean(dim=0)
     return done, images
 
 
@@ -77,6 +78,7 @@ def _some(
         recipe = Recipe.of(params, model)
         result[f"{model}_whole"] = of(model, recipe.only(window_weight=0.0))
         result[f"{model}_windows"] = by_model[model] = of(model, recipe)
+    result["average"] = torch.stack(list(by_model.values())).mean(dim=0)
     result["ensemble"] = combine(by_model, routes)
     result["ensemble_standardised"] = combine(
         {m: of(m, Recipe.of(params, m).only(standardise="windows")) for m in models}, routes

@@ -29,7 +29,8 @@ MEANING = {
     },
     "ensemble": "the authors' recipe: windows, weights, one model per class",
     "ensemble_standardised": "ensemble, each window standardised over classes",
-    "ensemble_transductive": "ensemble, each class standardised over all test images (transductive)",
+    "average": "mean of all six models, with windows",
+    "average_transductive": "mean of all six, each class standardised over all test images (transductive)",
 }
 
 

@@ -117,7 +117,7 @@ def test_a_class_that_no_image_shows_is_left_out_of_the_mean() -> None:
 def test_the_readmes_table_is_put_between_its_marks() -> None:
     table = markdown(
         {
-            "ensemble_transductive": {"mAP": 2.0, "CF1": 1.0, "OF1": 1.0},
+            "average_transductive": {"mAP": 2.0, "CF1": 1.0, "OF1": 1.0},
             "zero_shot": {"mAP": 1.0, "CF1": 1.0, "OF1": 1.0},
         }
     )
