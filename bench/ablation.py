@@ -109,7 +109,7 @@ class Bench:
         return 100 * float(np.nanmean(metrics.average_precision(self.labels, logits.numpy())))
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference mode: the model goes on to training
 def prepare(limit: int) -> Bench:
     """Read the pipeline's outputs and encode the test windows once."""
     base, infer = load("base", Base), load("infer", Infer)
@@ -117,8 +117,7 @@ def prepare(limit: int) -> Bench:
     clip = backbone.load(BACKBONE)
     table = CaptionTable(CAPTIONS / "captions.parquet", names)
     features = CaptionFeatures(CAPTIONS)
-    texts = np.unique(table.text[table.select(("multi", "single", "challenge"), held_out=False)])
-    bank = features.pooled(texts)
+    bank = features.pooled(table.generated_texts())
     scorer = Scorer.of({"hand": hand.one_template(clip, names)}, {"hand": (4.0, 50.0)})
     work = inference.Pass(clip, scorer, bank, inference.options(infer), torch.device("cpu"))
     listed = tables.read_json(WORLD / "test.json")
@@ -185,7 +184,7 @@ class Ingredients:
     similarity: bool = True
     variance: bool = True
     max_or_min: bool = True  # else plain maximum
-    specialists: bool = True  # one model per class, else base alone
+    specialists: bool = True  # one model per class, else the default model alone
     standardise: bool = False  # each window over its classes; not in the authors' recipe
 
 
@@ -214,7 +213,7 @@ class Ensembles:
     def test_map(self, chosen: Ingredients) -> float:
         """Test mAP of one combination."""
         params = load("ensemble", Ensemble)
-        models = MODELS if chosen.tuned and chosen.specialists else ("base",)
+        models = MODELS if chosen.tuned and chosen.specialists else (params.default_model,)
         found = {}
         for model in models:
             source = (model if chosen.tuned else "hand", chosen.blend)
@@ -235,7 +234,7 @@ class Ensembles:
                 *self._stored[source], recipe, self.bench.conditional
             )
         if len(found) == 1:
-            return self.bench.test_map(found["base"])
+            return self.bench.test_map(found[params.default_model])
         routes = ensemble.route(params, self.bench.names, self.held_out)
         return self.bench.test_map(ensemble.combine(found, routes))
 

@@ -88,7 +88,8 @@ settings = inference.Options([2], False, 10, 256, "fp32", torch.float16, 10**8, 
 out = Path("{out}")
 Image.effect_noise((96, 96), 60).convert("RGB").save(out / "a.png")
 work = inference.Pass(clip, scorer, F.normalize(torch.randn(1000, 32), dim=-1), settings, torch.device("cpu"))
-inference.run_split(work, out, ["a.png"] * {size}, out / "o", scratch=out / "s", images_per_shard=100, label="infer")
+listed = dict(folder=str(out), images=["a.png"] * {size})
+inference.run_split(work, listed, out / "o", scratch=out / "s", images_per_shard=100)
 """
 STATUS = """
 import threading, time, sys

@@ -18,6 +18,7 @@ from clipworks.losses import LabelStatistics
 
 from open_clip import OPENAI_IMAGENET_TEMPLATES  # isort: skip
 
+GENERATED = ("multi", "single", "challenge")  # sources that a chat model wrote
 HAND_TEMPLATE = "a photo of a {}."
 ROWS = pa.schema(
     [
@@ -135,6 +136,10 @@ class CaptionTable:
         if held_out is not None:
             chosen &= self.held_out == held_out
         return np.flatnonzero(chosen)
+
+    def generated_texts(self) -> np.ndarray:
+        """The distinct texts that a chat model wrote and that are not held out, ascending."""
+        return np.unique(self.text[self.select(GENERATED, held_out=False)])
 
     def labels(self, selected: np.ndarray) -> np.ndarray:
         """Dense labels of some rows, int8 of shape (row, class)."""

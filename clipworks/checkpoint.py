@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,13 @@ def scratch_folder(stage: str, settings: Any, inputs: list[Path]) -> Path:
     """A folder that belongs to these settings and these inputs alone."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     for path in inputs:
-        with path.open("rb") as file:
-            digest.update(
-                hashlib.file_digest(file, "sha256").digest()
-                if hasattr(hashlib, "file_digest")
-                else hashlib.sha256(file.read()).digest()
-            )
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
     return Path("scratch") / f"{stage}-{digest.hexdigest()[:16]}"
+
+
+def clear(folder: Path) -> None:
+    """Forget a finished stage's state, so that running it again runs it."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def save_state(

@@ -15,7 +15,7 @@ from clipworks.tables import Writer
 from clipworks.transcript import reply_row
 
 JUDGED_AT_ONCE = 5_000  # captions: keeps memory flat
-SENTENCES = ("multi", "single", "challenge")
+SENTENCES = ("multi", "single", "challenge")  # the sources whose replies hold captions
 
 Judge = Callable[[Sequence[str]], list[bool]]
 

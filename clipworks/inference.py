@@ -137,26 +137,33 @@ def ahead(work: Pass, folder: Path, names: Sequence[str], depth: int) -> Iterato
                 waiting.append(pool.submit(work.cut, folder, name))
 
 
+def fingerprint(listed: dict[str, Any]) -> list[Any]:
+    """What tells a changed image from the one that was scored: name, size and time of each file."""
+    folder = Path(listed["folder"])
+    stats = [(name, folder / name) for name in listed["images"]]
+    return [
+        [name, path.stat().st_size, path.stat().st_mtime_ns] if path.exists() else [name]
+        for name, path in stats
+    ]
+
+
 def run_split(
-    work: Pass,
-    folder: Path,
-    names: Sequence[str],
-    out: Path,
-    *,
-    scratch: Path,
-    images_per_shard: int,
-    label: str,
+    work: Pass, listed: dict[str, Any], out: Path, *, scratch: Path, images_per_shard: int
 ) -> dict[str, str]:
     """Score a split into shards, with a manifest; finished shards survive a kill in `scratch`.
+
+    Args:
+        listed: {"folder": ..., "images": [file names in it]}, as the world stage writes it.
 
     Returns:
         bad images and why.
     """
+    folder, names = Path(listed["folder"]), listed["images"]
     out.mkdir(parents=True, exist_ok=True)
     scratch.mkdir(parents=True, exist_ok=True)
     shards: list[dict[str, Any]] = []
     bad: dict[str, str] = {}
-    with tqdm(total=len(names), desc=label, unit="image", mininterval=1) as bar:
+    with tqdm(total=len(names), desc=f"infer {out.name}", unit="image", mininterval=1) as bar:
         for number, start in enumerate(range(0, len(names), images_per_shard)):
             part = names[start : start + images_per_shard]
             done = scratch / f"{number:05d}.safetensors"

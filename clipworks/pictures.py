@@ -113,4 +113,6 @@ def _deciding(
     """The window whose logits, global and local, speak most for a class at the model that decides."""
     order = manifest(infer)["models"]
     model = max(routes[name], key=lambda key: routes[name][key])
-    return int(windows[:, :, order.index(model), index].sum(axis=1).argmax())
+    spoken = windows[:, :, order.index(model), index].sum(axis=1)
+    # Window 0 is the whole image: shown only where there is no other.
+    return int(spoken[1:].argmax()) + 1 if len(spoken) > 1 else 0

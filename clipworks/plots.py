@@ -34,8 +34,7 @@ def bars(path: Path, values: dict[str, int], title: str) -> None:
     axes.set_title(title, fontsize=10)
     axes.tick_params(labelsize=7)
     axes.margins(y=0.01)
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=110, bbox_inches="tight")
     plt.close(figure)
 
 
@@ -49,8 +48,7 @@ def heat_map(path: Path, matrix: np.ndarray, names: Sequence[str], title: str) -
     axes.set_yticks(range(len(names)), names, fontsize=6)
     axes.set_title(title, fontsize=10)
     figure.colorbar(picture, shrink=0.7)
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=110, bbox_inches="tight")
     plt.close(figure)
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from clipworks import text
 from clipworks.backbone import Backbone
-from clipworks.captions import CaptionTable
+from clipworks.captions import GENERATED, CaptionTable
 from clipworks.features import CaptionFeatures
 from clipworks.params.train import TrainModel
 from clipworks.prompts import Prompts
@@ -70,7 +70,7 @@ def select(
         )
     if not len(train):
         raise ValueError(f"sources {settings.sources}: no caption is left to train on")
-    judges = table.select(("multi", "single", "challenge"), held_out=True)
+    judges = table.select(GENERATED, held_out=True)
     return Data(features, table, train, judges, mask)
 
 

@@ -203,6 +203,16 @@ def evaluate(prompts: Prompts, model: nn.Module, data: Data) -> np.ndarray:
     return heldout.class_ap(values, data.table, data.held_out)
 
 
+def held_out_metrics(result: Result, class_names: Sequence[str]) -> dict[str, Any]:
+    """Held-out mAP, its epoch, and the AP of each class (None where no held-out caption names it)."""
+    ap = zip(class_names, result.class_ap.tolist(), strict=True)
+    return {
+        "held_out_mAP": round(100 * float(np.nanmean(result.class_ap)), 2),
+        "best_epoch": result.progress.best_epoch,
+        "class_ap": {name: None if math.isnan(value) else round(value, 6) for name, value in ap},
+    }
+
+
 def _check_classes(data: Data) -> None:
     counts = data.table.count_labels(data.train)
     names = np.array(data.table.class_names)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from clipworks import backbone, hand, hard, heldout, tables
-from clipworks.captions import CaptionTable
+from clipworks.captions import GENERATED, CaptionTable
 from clipworks.classes import read_classes
 from clipworks.cli import run
 from clipworks.features import CaptionFeatures
@@ -24,7 +24,7 @@ def main() -> None:
         groups = hard.read(Path(params.fixed), names)
     else:
         table = CaptionTable(CAPTIONS / "captions.parquet", names)
-        selected = table.select(("multi", "single", "challenge"), held_out=True)
+        selected = table.select(GENERATED, held_out=True)
         classes = hand.one_template(backbone.load(BACKBONE), names)
         values = heldout.logits(classes, CaptionFeatures(CAPTIONS), table.text[selected])
         groups = hard.groups(names, heldout.class_ap(values, table, selected), size=params.size)

@@ -2,19 +2,15 @@
 
 from pathlib import Path
 
-import torch
-
-from clipworks import backbone, hand, inference, runtime, scoring, tables
+from clipworks import backbone, classifiers, inference, runtime, tables
 from clipworks.captions import CaptionTable
-from clipworks.checkpoint import scratch_folder
+from clipworks.checkpoint import clear, scratch_folder
 from clipworks.classes import read_classes
 from clipworks.cli import run
 from clipworks.features import CaptionFeatures
 from clipworks.params import load
 from clipworks.params.base import Base
 from clipworks.params.infer import Infer
-from clipworks.prompts import load as load_prompts
-from clipworks.scorer import Scorer
 
 BACKBONE = Path("models/backbone")
 WORLD = Path("data/world")
@@ -32,48 +28,31 @@ def main() -> None:
     device = runtime.pick_device(base.device)
     clip = backbone.load(BACKBONE)
     groups = [tuple(group) for group in tables.read_json(COMBINATIONS)]
-    classes = {
-        "hand": hand.one_template(clip, names),
-        "hand80": hand.eighty_templates(clip, names),
-        "compound": hand.compound(clip, names, groups),
-    }
-    scales = dict.fromkeys(classes, (scoring.GLOBAL_SCALE, scoring.SPATIAL_SCALE))
     files = {name: MODELS / name / "prompts.safetensors" for name in NAMES}
-    for name, path in files.items():
-        tuned = load_prompts(path, clip, names)
-        with torch.inference_mode():
-            classes[name] = tuned(clip.model)
-        scales[name] = (float(tuned.global_scale), float(tuned.spatial_scale))
-    table = CaptionTable(CAPTIONS / "captions.parquet", names)
-    texts = sorted(
-        set(table.text[table.select(("multi", "single", "challenge"), held_out=False)].tolist())
-    )
-    bank = CaptionFeatures(CAPTIONS).pooled(torch.tensor(texts).numpy())
-    work = inference.Pass(clip, Scorer.of(classes, scales), bank, inference.options(params), device)
+    scorer = classifiers.assemble(clip, names, groups, files)
+    texts = CaptionTable(CAPTIONS / "captions.parquet", names).generated_texts()
+    bank = CaptionFeatures(CAPTIONS).pooled(texts)
+    work = inference.Pass(clip, scorer, bank, inference.options(params), device)
     inputs = [CAPTIONS / "captions.parquet", BACKBONE / backbone.WEIGHTS, *files.values()]
-    bad: dict[str, dict[str, str]] = {}
-    total = 0
+    bad, total = {}, 0
     with runtime.measured("infer", device) as facts:
         for split in ("validation", "test"):
             listed = tables.read_json(WORLD / f"{split}.json")
-            scratch = scratch_folder(f"infer/{split}", {**params.model_dump(), **listed}, inputs)
+            about = {**params.model_dump(), "images": inference.fingerprint(listed)}
+            scratch = scratch_folder(f"infer/{split}", about, inputs)
             bad[split] = inference.run_split(
-                work,
-                Path(listed["folder"]),
-                listed["images"],
-                OUT / split,
-                scratch=scratch,
-                images_per_shard=params.images_per_shard,
-                label=f"infer {split}",
+                work, listed, OUT / split, scratch=scratch, images_per_shard=params.images_per_shard
             )
+            clear(scratch)
             total += len(listed["images"])
         facts["images"] = total
     tables.write_json(OUT / "bad_images.json", bad)
     share = sum(map(len, bad.values())) / max(total, 1)
-    print(f"infer: {total:,} images, {share:.2%} bad, {len(classes)} models at once -> {OUT}")
+    print(f"infer: {total:,} images, {share:.2%} bad, {len(scorer.names)} models -> {OUT}")
     if share > params.max_bad_share:
         raise ValueError(
-            f"{share:.2%} of the images are bad, infer.max_bad_share allows {params.max_bad_share:.2%}; they are listed in {OUT / 'bad_images.json'}"
+            f"{share:.2%} of the images are bad, infer.max_bad_share allows "
+            f"{params.max_bad_share:.2%}; {OUT / 'bad_images.json'} lists them with their reasons"
         )
 
 

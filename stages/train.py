@@ -3,7 +3,6 @@
 import sys
 from pathlib import Path
 
-import numpy as np
 from accelerate import Accelerator
 
 from clipworks import backbone, checkpoint, runtime, selection, tables, training
@@ -41,6 +40,7 @@ def main(model: str) -> None:
     inputs = [CAPTIONS / "captions.parquet", BACKBONE / backbone.WEIGHTS, GROUPS]
     inputs += [start] if params.start != "backbone" else []
     about = {**params.model_dump(), "seed": base.seed, "classes": names}
+    scratch = checkpoint.scratch_folder(f"train/{model}", about, inputs)
     with runtime.measured(f"train_{model}", accelerator.device) as facts:
         make = lambda: selection.begin(clip, names, params, start, seed=base.seed)  # noqa: E731
         result = training.fit(
@@ -50,30 +50,21 @@ def main(model: str) -> None:
             params,
             seed=base.seed,
             accelerator=accelerator,
-            scratch=checkpoint.scratch_folder(f"train/{model}", about, inputs),
+            scratch=scratch,
             make_teacher=make,
             label=f"train {model}",
         )
         facts.update(steps=result.steps, processes=accelerator.num_processes)
     if accelerator.is_main_process:
-        result.prompts.save(
-            MODELS / model / "prompts.safetensors", model=model, settings=params.model_dump()
-        )
-        history = result.progress.history
-        tables.write_tsv(
-            CURVES / model / "curve.tsv", history[0], (row.values() for row in history)
-        )
-        ap = {
-            name: None if np.isnan(v) else round(float(v), 6)
-            for name, v in zip(names, result.class_ap, strict=True)
-        }
-        best = {
-            "held_out_mAP": round(100 * float(np.nanmean(result.class_ap)), 2),
-            "best_epoch": result.progress.best_epoch,
-        }
-        tables.write_json(CURVES / model / "held_out.json", {**best, "class_ap": ap})
+        prompts, history = result.prompts, result.progress.history
+        prompts.save(MODELS / model / "prompts.safetensors", settings=params.model_dump())
+        lines = (row.values() for row in history)
+        tables.write_tsv(CURVES / model / "curve.tsv", history[0], lines)
+        found = training.held_out_metrics(result, names)
+        tables.write_json(CURVES / model / "held_out.json", found)
+        checkpoint.clear(scratch)
         print(
-            f"train: {model}: held-out mAP {best['held_out_mAP']} at epoch {best['best_epoch']} -> {MODELS / model}"
+            f"train: {model}: held-out mAP {found['held_out_mAP']} at epoch {found['best_epoch']}"
         )
 
 

@@ -75,14 +75,9 @@ NAMES = ["0 ü.png", "1 ü.png", "empty.jpg", "2 ü.png", "gone.png", "3 ü.png"
 
 
 def run(clip, models, folder, out, scratch, **changes) -> dict[str, str]:
+    listed = {"folder": str(folder), "images": NAMES}
     return inference.run_split(
-        work(clip, models, **changes),
-        folder,
-        NAMES,
-        out,
-        scratch=scratch,
-        images_per_shard=3,
-        label="test",
+        work(clip, models, **changes), listed, out, scratch=scratch, images_per_shard=3
     )
 
 
@@ -200,7 +195,7 @@ AP = {"base": np.array([0.9, 0.5, np.nan]), "ema": np.array([0.905, 0.9, 0.3])}
 
 
 def test_routes_follow_held_out_captions_with_a_margin() -> None:
-    routes = ensemble.route(params(routing="held_out", routing_margin=0.01), ["a", "b", "c"], AP)
+    routes = ensemble.route(params(routing="held_out", routing_margin=0.01, default_model="base"), ["a", "b", "c"], AP)
     assert routes == {"a": {"base": 1.0}, "b": {"ema": 1.0}, "c": {"ema": 1.0}}
 
 

@@ -91,6 +91,26 @@ def test_all_stages_run_and_run_again_to_the_same_bytes(tmp_path, monkeypatch, c
         for out in stage.get("outs", []):
             assert any(path.startswith(out) for path in outputs[0]), out
     check_outputs(tmp_path / "one")
+    check_bad_images(tmp_path / "one", monkeypatch)
+
+
+def check_bad_images(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broken image is listed with its reason; too many stop the run; the rest goes on without it."""
+    monkeypatch.chdir(folder)
+    (folder / "data/world/images/test/test_000002.png").write_bytes(b"")
+    infer = importlib.import_module("stages.infer")
+    with pytest.raises(
+        ValueError, match=r"14\.29% of the images are bad, infer\.max_bad_share allows 1\.00%"
+    ):
+        infer.main()
+    listed = json.loads((folder / "data/infer/bad_images.json").read_text())
+    assert listed == {"validation": {}, "test": {"test_000002.png": "the file is empty (0 bytes)"}}
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    params["infer"]["max_bad_share"] = 0.5
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    for name in ("infer", "ensemble", "evaluate"):
+        importlib.import_module(f"stages.{name}").main()
+    assert len(json.loads((folder / "data/ensemble/test_images.json").read_text())) == 4
 
 
 def check_outputs(folder: Path) -> None:
