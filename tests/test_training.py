@@ -65,7 +65,7 @@ def folder(tmp_path_factory, clip) -> Path:
 
 
 def fit(
-    folder: Path, clip, scratch: Path, chosen: TrainModel, groups: dict | None = None
+    folder: Path, clip, scratch: Path, chosen: TrainModel, groups: dict | None = None, precision: str = "no"
 ) -> training.Result:
     table = CaptionTable(folder / "captions.parquet", CLASSES)
     data = selection.select(table, CaptionFeatures(folder), chosen, groups or {})
@@ -76,7 +76,7 @@ def fit(
         data,
         chosen,
         seed=0,
-        accelerator=Accelerator(cpu=True),
+        accelerator=Accelerator(cpu=True, mixed_precision=precision),
         scratch=scratch,
         make_teacher=make,
         label="test",
@@ -114,6 +114,19 @@ def test_a_run_killed_after_any_epoch_ends_with_the_same_bytes(
     for name, value in whole.prompts.state_dict().items():
         assert torch.equal(resumed.prompts.state_dict()[name], value), name
     assert resumed.progress.history == whole.progress.history
+
+
+def test_half_precision_trains_almost_alike(folder, clip, tmp_path) -> None:
+    from accelerate.state import AcceleratorState
+
+    whole = fit(folder, clip, tmp_path / "a", settings()).progress.history
+    AcceleratorState._reset_state()
+    try:
+        half = fit(folder, clip, tmp_path / "b", settings(precision="bf16"), precision="bf16").progress.history
+    finally:
+        AcceleratorState._reset_state()
+    assert half[-1]["loss"] == pytest.approx(whole[-1]["loss"], rel=0.05)
+    assert half[-1]["loss"] != whole[-1]["loss"]
 
 
 def test_a_finished_run_is_not_trained_again(folder, clip, tmp_path, monkeypatch) -> None:
