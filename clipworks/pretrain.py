@@ -157,7 +157,7 @@ def config(params: BackboneParams) -> dict[str, Any]:
         "embed_dim": params.embed_dim,
         "quick_gelu": False,
         "vision_cfg": {
-            "image_size": params.image_size,
+            "image_size": params.scene.side,
             "layers": [1, 1, 1, 1],
             "width": params.width,
         },
@@ -174,7 +174,7 @@ def config(params: BackboneParams) -> dict[str, Any]:
 def preprocess(params: BackboneParams) -> dict[str, Any]:
     """open_clip's preprocessing config."""
     return {
-        "size": params.image_size,
+        "size": params.scene.side,
         "mean": MEAN,
         "std": STD,
         "interpolation": "bicubic",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from clipworks.glyphs import Placed, place
+from clipworks.glyphs import CLASS_GLYPHS, Placed, place
 from clipworks.scenes import SCENES
 
 # Streams of random numbers: a split never shares a picture with another.
@@ -27,6 +27,15 @@ class SceneStyle:
     distractors: int  # at most so many glyphs of no class
     stranger: float  # chance that an object comes from any class instead of the scene
     tilt: float  # standard deviation of the rotation, degrees
+
+
+def check_glyphs(class_names: Sequence[str]) -> None:
+    """Raises ValueError naming the classes that the miniature world cannot draw."""
+    if unknown := sorted(set(class_names) - set(CLASS_GLYPHS)):
+        raise ValueError(
+            f"the miniature world has no glyph for {unknown[:8]}; choose classes of "
+            "data/classes/miniature.txt, or world.source=coco and backbone.source=pretrained"
+        )
 
 
 def paint(

@@ -8,7 +8,7 @@ from clipworks.cli import run
 from clipworks.params import load
 from clipworks.params.backbone import Backbone
 from clipworks.params.base import Base
-from clipworks.world import SceneStyle
+from clipworks.world import SceneStyle, check_glyphs
 
 OUT = Path("models/backbone")
 LOG = Path("data/backbone/loss.tsv")
@@ -23,18 +23,11 @@ def main() -> None:
             tables.write_tsv(LOG, ("step", "phase", "loss"), [])
         else:
             names = read_classes(Path(base.classes))
+            check_glyphs(names)
             config = pretrain.config(params)
             preprocess = pretrain.preprocess(params)
             model = backbone.new(config, seed=base.seed)
-            style = SceneStyle(
-                side=params.image_size,
-                objects=params.objects,
-                object_size=params.object_size,
-                clutter=params.clutter,
-                distractors=params.distractors,
-                stranger=params.stranger,
-                tilt=params.tilt,
-            )
+            style = SceneStyle(**params.scene.model_dump())
             images, shown = pretrain.pairs(
                 style, names, count=params.images, seed=base.seed, workers=2
             )

@@ -10,7 +10,7 @@ from clipworks.painting import paint_split
 from clipworks.params import load
 from clipworks.params.base import Base
 from clipworks.params.world import World
-from clipworks.world import SceneStyle
+from clipworks.world import SceneStyle, check_glyphs
 
 OUT = Path("data/world")
 SPLITS = ("validation", "test")
@@ -31,15 +31,8 @@ def main() -> None:
                 limit=getattr(params, split),
             )
         else:
-            style = SceneStyle(
-                side=params.side,
-                objects=params.objects,
-                object_size=params.object_size,
-                clutter=params.clutter,
-                distractors=params.distractors,
-                stranger=params.stranger,
-                tilt=params.tilt,
-            )
+            check_glyphs(names)
+            style = SceneStyle(**params.scene.model_dump())
             folder = OUT / "images" / split
             count = getattr(params, split)
             scenes = paint_split(style, names, folder, stream=split, count=count, seed=base.seed)

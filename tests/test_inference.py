@@ -195,7 +195,9 @@ AP = {"base": np.array([0.9, 0.5, np.nan]), "ema": np.array([0.905, 0.9, 0.3])}
 
 
 def test_routes_follow_held_out_captions_with_a_margin() -> None:
-    routes = ensemble.route(params(routing="held_out", routing_margin=0.01, default_model="base"), ["a", "b", "c"], AP)
+    routes = ensemble.route(
+        params(routing="held_out", routing_margin=0.01, default_model="base"), ["a", "b", "c"], AP
+    )
     assert routes == {"a": {"base": 1.0}, "b": {"ema": 1.0}, "c": {"ema": 1.0}}
 
 

@@ -21,7 +21,7 @@ ORDER = [
 ]
 MODELS = ["base", "ema", "zema", "diff", "diffh", "difft"]
 SMALL = {
-    "world": {"validation": 2, "test": 5, "side": 96},
+    "world": {"validation": 2, "test": 5, "scene.side": 96},
     "backbone": {
         "images": 300,
         "trunk_steps": 2,
@@ -30,7 +30,7 @@ SMALL = {
         "text_width": 32,
         "text_heads": 2,
         "embed_dim": 32,
-        "image_size": 32,
+        "scene.side": 32,
     },
     "compose": {"rounds": 60},
     "caption": {"combinations": 60, "multi_rounds": 2},
@@ -47,7 +47,9 @@ def prepare(folder: Path) -> None:
         (folder / "data" / name).symlink_to(ROOT / "data" / name)
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     for section, values in SMALL.items():
-        params[section].update(values)
+        for key, value in values.items():
+            place, _, last = key.rpartition(".")
+            (params[section][place] if place else params[section])[last] = value
     for model in MODELS:
         params["train"][model]["contexts"] = 4
         params["train"][model]["schedule"].update(

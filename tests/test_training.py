@@ -65,7 +65,12 @@ def folder(tmp_path_factory, clip) -> Path:
 
 
 def fit(
-    folder: Path, clip, scratch: Path, chosen: TrainModel, groups: dict | None = None, precision: str = "no"
+    folder: Path,
+    clip,
+    scratch: Path,
+    chosen: TrainModel,
+    groups: dict | None = None,
+    precision: str = "no",
 ) -> training.Result:
     table = CaptionTable(folder / "captions.parquet", CLASSES)
     data = selection.select(table, CaptionFeatures(folder), chosen, groups or {})
@@ -122,7 +127,9 @@ def test_half_precision_trains_almost_alike(folder, clip, tmp_path) -> None:
     whole = fit(folder, clip, tmp_path / "a", settings()).progress.history
     AcceleratorState._reset_state()
     try:
-        half = fit(folder, clip, tmp_path / "b", settings(precision="bf16"), precision="bf16").progress.history
+        half = fit(
+            folder, clip, tmp_path / "b", settings(precision="bf16"), precision="bf16"
+        ).progress.history
     finally:
         AcceleratorState._reset_state()
     assert half[-1]["loss"] == pytest.approx(whole[-1]["loss"], rel=0.05)

@@ -11,7 +11,7 @@ from clipworks.glyphs import CLASS_GLYPHS, Placed, mask
 from clipworks.listing import list_coco
 from clipworks.scenes import SCENES
 from clipworks.table import markdown, put
-from clipworks.world import SceneStyle, paint
+from clipworks.world import SceneStyle, check_glyphs, paint
 
 STYLE = SceneStyle(96, (1, 5), (0.1, 0.5), 5, 2, 0.2, 20.0)
 
@@ -59,6 +59,13 @@ def test_scenes_hold_as_many_objects_as_asked_and_boxes_stay_inside(names) -> No
             x, y, w, h = item.box
             assert 0 <= x and 0 <= y and x + w <= 96 and y + h <= 96 and item.area > 0
     assert counts == {1, 2, 3, 4, 5}
+
+
+def test_classes_that_cannot_be_drawn_are_named() -> None:
+    with pytest.raises(
+        ValueError, match=r"no glyph for \['unicorn'\]; choose classes of data/classes/miniature"
+    ):
+        check_glyphs(["dog", "unicorn"])
 
 
 def test_annotations_come_back_as_labels(tmp_path) -> None:

@@ -2,9 +2,8 @@
 
 from typing import Literal
 
-from pydantic import ConfigDict
-
-from clipworks.params import AtLeastOne, Count, Number, Section, Share
+from clipworks.params import AtLeastOne, Section
+from clipworks.params.scene import Scene
 
 
 class Backbone(Section):
@@ -19,15 +18,7 @@ class Backbone(Section):
     text_heads: AtLeastOne
     context_length: AtLeastOne
     embed_dim: AtLeastOne
-    image_size: AtLeastOne
-    images: AtLeastOne
-    objects: tuple[AtLeastOne, AtLeastOne]
-    object_size: tuple[Share, Share]
-    clutter: Count
-    distractors: Count
-    stranger: Share
-    tilt: Number
+    images: AtLeastOne  # of scene.side pixels, which is what the CLIP takes
+    scene: Scene
     trunk_steps: AtLeastOne
     pair_steps: AtLeastOne
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)

@@ -2,9 +2,8 @@
 
 from typing import Literal
 
-from pydantic import ConfigDict
-
-from clipworks.params import AtLeastOne, Count, Number, Section, Share
+from clipworks.params import Count, Section
+from clipworks.params.scene import Scene
 
 
 class Coco(Section):
@@ -22,13 +21,5 @@ class World(Section):
     source: Literal["miniature", "coco"]
     validation: Count  # images (miniature); a cap, 0 for all (coco)
     test: Count
-    side: AtLeastOne
-    objects: tuple[AtLeastOne, AtLeastOne]
-    object_size: tuple[Share, Share]
-    clutter: Count
-    distractors: Count
-    stranger: Share
-    tilt: Number
+    scene: Scene
     coco: Coco
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
