@@ -3,13 +3,10 @@
 Needs a finished `dvc repro`. Writes metrics/ablation.json and .tsv, with mean and spread (standard
 deviation over seeds) of held-out-caption mAP and of test mAP. Test labels are read to report, as
 in the evaluate stage; nothing here chooses anything.
-
-Windows of the test images are encoded once and kept; every variant is then a product of matrices.
 """
 
 import argparse
 import statistics
-import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,40 +14,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from safetensors.torch import load_file
 from torch import Tensor
-from tqdm import tqdm
 
+from bench.worldbench import Bench, prepare
 from clipworks import (
-    backbone,
-    coco,
     ensemble,
     hand,
-    inference,
-    metrics,
-    selection,
     tables,
-    training,
-    visual,
 )
-from clipworks.captions import CaptionTable
-from clipworks.classes import read_classes
 from clipworks.ensemble import Recipe
-from clipworks.features import CaptionFeatures
 from clipworks.params import load
-from clipworks.params.base import Base
 from clipworks.params.ensemble import Ensemble
-from clipworks.params.infer import Infer
 from clipworks.params.train import TrainModel
-from clipworks.scorer import Scorer
 
 MODELS = ("base", "ema", "zema", "diff", "diffh", "difft")
-CAPTIONS, BACKBONE, WORLD = (
-    Path("data/encode_captions"),
-    Path("models/backbone"),
-    Path("data/world"),
-)
 # One change at a time from train.base.
 VARIANTS: dict[str, dict[str, Any]] = {
     "base as shipped": {},
@@ -62,93 +39,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "class-specific contexts": {"class_specific": True},
     **{f"loss: {name}": {"loss": name} for name in ("weighted_ranking", "asymmetric", "distribution_balanced", "soft_cross_entropy", "class_aware_hinge")},
 }  # fmt: skip
-
-
-@dataclass
-class Bench:
-    """Everything that is read once."""
-
-    names: list[str]
-    clip: backbone.Backbone
-    table: CaptionTable
-    features: CaptionFeatures
-    groups: dict[str, list[str]]
-    labels: np.ndarray
-    pooled: Tensor  # (image, window, dim), float16
-    dense: Tensor  # (image, window, position, dim), float16
-    bank: Tensor
-    conditional: Tensor
-    encode_seconds: float
-
-    def tune(self, settings: TrainModel, seed: int, start: Any = None) -> training.Result:
-        """Tune one model; `start` gives the prompts that it goes on from."""
-        data = selection.select(self.table, self.features, settings, self.groups)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "start.safetensors"
-            if start is not None:
-                start.save(path)
-            make = lambda: selection.begin(self.clip, self.names, settings, path, seed=seed)  # noqa: E731
-            return training.fit(
-                make(), self.clip.model, data, settings, seed=seed, accelerator=Accelerator(cpu=True),
-                scratch=Path(folder) / "state", make_teacher=make, label=f"seed {seed}",
-            )  # fmt: skip
-
-    def stored(self, classes: dict[str, Tensor], blend: bool) -> tuple[Tensor, Tensor]:
-        """Logits (image, window, 2, class) and caption similarities of one model."""
-        scorer = Scorer.of({"one": classes}, {"one": (4.0, 50.0)})
-        logits, similarities = [], []
-        for pooled, dense in zip(self.pooled, self.dense, strict=True):
-            p = pooled.float()
-            blended, near = visual.blend_captions(p, self.bank, nearest=10)
-            logits.append(scorer.score(blended if blend else p, dense.float())[:, :, 0])
-            similarities.append(near)
-        return torch.stack(logits), torch.stack(similarities)
-
-    def test_map(self, logits: Tensor) -> float:
-        """mAP on the test split, in percent."""
-        return 100 * float(np.nanmean(metrics.average_precision(self.labels, logits.numpy())))
-
-
-@torch.no_grad()  # not inference mode: the model goes on to training
-def prepare(limit: int) -> Bench:
-    """Read the pipeline's outputs and encode the test windows once."""
-    base, infer = load("base", Base), load("infer", Infer)
-    names = read_classes(Path(base.classes))
-    clip = backbone.load(BACKBONE)
-    table = CaptionTable(CAPTIONS / "captions.parquet", names)
-    features = CaptionFeatures(CAPTIONS)
-    bank = features.pooled(table.generated_texts())
-    scorer = Scorer.of({"hand": hand.one_template(clip, names)}, {"hand": (4.0, 50.0)})
-    work = inference.Pass(clip, scorer, bank, inference.options(infer), torch.device("cpu"))
-    listed = tables.read_json(WORLD / "test.json")
-    files, labels = coco.read_labels(WORLD / "annotations/test.json", names)
-    images = listed["images"][: limit or None]
-    pooled, dense = [], []
-    begin = time.perf_counter()
-    for cut in tqdm(
-        inference.ahead(work, Path(listed["folder"]), images, 8),
-        total=len(images),
-        desc="encode windows",
-    ):
-        p, d = work.features(cut.pixels)
-        pooled.append(p.half())
-        dense.append(d.half())
-    matrix = load_file("data/cooccurrence/matrix.safetensors")["conditional"]
-    groups = tables.read_json(Path("data/hard_groups/groups.json"))
-    rows = labels[[files.index(name) for name in images]]
-    return Bench(
-        names,
-        clip,
-        table,
-        features,
-        groups,
-        rows,
-        torch.stack(pooled),
-        torch.stack(dense),
-        bank,
-        matrix,
-        time.perf_counter() - begin,
-    )
 
 
 def training_table(bench: Bench, seeds: range) -> dict[str, dict[str, list[float]]]:
