@@ -83,7 +83,7 @@ def obvious_loss(
     if teacher is not None:
         with torch.no_grad():
             teacher_both, teacher_local = logits(teacher)
-        loss = loss + distillation(teacher_both, both) + 10_000 * distillation(teacher_local, local)
+        loss = loss + distillation(teacher_both, both) + 100 * distillation(teacher_local, local)
     return loss
 
 
