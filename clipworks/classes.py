@@ -1,5 +1,6 @@
 """The class list of a run and the other words by which its classes are known."""
 
+import difflib
 import re
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,17 @@ def read_classes(path: Path) -> list[str]:
             raise ValueError(f"class list {path}: entry {number} ({name!r}) has no letter")
         seen.add(name.lower())
     return names
+
+
+def misspelt(synonyms: Synonyms, class_names: list[str]) -> list[str]:
+    """Keys of a synonyms file that are no class but look like one that has no synonyms.
+
+    Other unknown keys are fine: one file may serve several class lists.
+    """
+    bare = [name for name in class_names if name not in synonyms.synonyms]
+    unknown = [key for key in synonyms.synonyms if key not in class_names]
+    close = [(key, difflib.get_close_matches(key, bare, 1, cutoff=0.8)) for key in unknown]
+    return [f"{key!r} (did you mean {found[0]!r}?)" for key, found in close if found]
 
 
 def read_synonyms(path: Path) -> Synonyms:

@@ -95,7 +95,8 @@ class Tally:
         self._names = list(class_names)
         self.candidates = 0
         self.kept = 0
-        self.complete = 0  # kept captions that name all that was asked for
+        self.asked = 0  # kept captions for which it is known what was asked for
+        self.complete = 0  # those that name all of it
         self.reasons: Counter[str] = Counter()
         self.per_class: Counter[int] = Counter()
         self.per_source: Counter[str] = Counter()
@@ -108,7 +109,7 @@ class Tally:
         if candidate.reason is not None:
             self.reasons[candidate.reason] += 1
             examples = self.examples.setdefault(candidate.reason, [])
-            if len(examples) < 5:
+            if len(examples) < 5 and candidate.caption not in examples:
                 examples.append(candidate.caption)
             return
         self.kept += 1
@@ -116,6 +117,7 @@ class Tally:
         self.per_class.update(candidate.labels)
         self.labels_per_caption[len(candidate.labels)] += 1
         asked = {self._names.index(name) for name in candidate.names if name in self._names}
+        self.asked += bool(asked)
         self.complete += bool(asked) and asked <= set(candidate.labels)
 
     def metrics(self) -> dict[str, Any]:
@@ -126,7 +128,7 @@ class Tally:
             "candidates": self.candidates,
             "kept": self.kept,
             "kept_share": round(self.kept / total, 4),
-            "names_all_asked_share": round(self.complete / max(self.kept, 1), 4),
+            "names_all_asked_share": round(self.complete / self.asked, 4) if self.asked else None,
             "labels_per_caption": round(labels / max(self.kept, 1), 3),
             "fewest_captions_of_a_class": min(self.class_counts().values()),
             "rejected": {reason: count for reason, count in sorted(self.reasons.items())},

@@ -20,8 +20,9 @@ tr:nth-child(even){background:#f4f4f4}</style>
 <h2>Rejected, by reason</h2><table><tr><th>reason</th><th>sentences</th><th>examples</th></tr>
 {% for reason, count in reasons %}<tr><td>{{ reason }}</td><td>{{ count }}</td>
 <td>{% for text in examples[reason] %}{{ text }}<br>{% endfor %}</td></tr>{% endfor %}</table>
-<h2>Captions per class</h2><img src="captions_per_class.png" alt="bars: captions per class">
-<p>Which classes go together: <a href="../cooccurrence/combinations.png">combinations</a>.</p>
+<h2>Captions per class</h2><p>{% for name, count in classes %}{{ name }} {{ count }}{{ ", " if not loop.last }}{% endfor %}</p>
+<img src="captions_per_class.png" alt="bars: captions per class">
+<p>Which classes go together: data/cooccurrence/combinations.png, once that stage has run.</p>
 """
 
 
@@ -63,5 +64,5 @@ def filter_report(
     """report.html: captions per class and the most frequent reasons for rejection, with examples."""
     bars(folder / "captions_per_class.png", class_counts, "captions per class")
     page = Environment(autoescape=True).from_string(REPORT)
-    text = page.render(m=metrics, reasons=reasons, examples=examples)
+    text = page.render(m=metrics, classes=class_counts.items(), reasons=reasons, examples=examples)
     (folder / "report.html").write_text(text + "\n", encoding="utf-8")

@@ -26,7 +26,8 @@ def main() -> None:
     names = read_classes(Path(base.classes))
     if unknown := sorted(set(params.challenge_classes) - set(names)):
         raise ValueError(
-            f"params.yaml: caption.challenge_classes: {unknown} are not in {base.classes}"
+            f"params.yaml: section 'caption', key 'challenge_classes': {unknown} are not in "
+            f"{base.classes}; name hard classes of that list, or none: []"
         )
     groups = [tuple(group) for group in tables.read_json(COMBINATIONS)][
         : params.combinations or None

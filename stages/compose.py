@@ -6,7 +6,7 @@ from clipworks import combinations, runtime, tables, transcript
 from clipworks.chat import engines, replay
 from clipworks.chat.journal import Journal
 from clipworks.chat.request import Sampling, read_templates
-from clipworks.classes import read_classes, read_synonyms
+from clipworks.classes import misspelt, read_classes, read_synonyms
 from clipworks.cli import run
 from clipworks.dialogue import Dialogue
 from clipworks.labels import Labeller
@@ -24,7 +24,10 @@ def main() -> None:
     """Write the distinct combinations and every raw reply."""
     base, chat, params = load("base", Base), load("chat", Chat), load("compose", Compose)
     names = read_classes(Path(base.classes))
-    labeller = Labeller(names, read_synonyms(Path(base.synonyms)))
+    synonyms = read_synonyms(Path(base.synonyms))
+    if odd := misspelt(synonyms, names):
+        print(f"compose: warning: {base.synonyms} lists {', '.join(odd)}, which are no classes")
+    labeller = Labeller(names, synonyms)
     found: dict[tuple[str, ...], int] = {}
     dropped: dict[str, int] = {"fewer_than_two": 0, "not_shown": 0}
     with (

@@ -121,7 +121,8 @@ def test_failed_replies_are_not_kept(tmp_path) -> None:
 
     with Journal(tmp_path / "j.sqlite") as journal:
         with pytest.raises(
-            ValueError, match=r"1 of 2 requests failed \(HTTP 500\); what was answered is kept"
+            ValueError,
+            match=r"1 of 2 requests failed \(HTTP 500\); what was answered is kept: see to the cause",
         ):
             journal.ask(Failing(), [request("a"), request("b")], label="test")
         assert len(journal) == 1

@@ -185,6 +185,13 @@ def test_class_lists_are_refused_with_the_entry(tmp_path) -> None:
         read_classes(tmp_path / "none.txt")
 
 
+def test_a_misspelt_class_in_the_synonyms_file_is_noticed() -> None:
+    from clipworks.classes import misspelt
+
+    synonyms = Synonyms(synonyms={"padle": ["oar"], "person": ["man"], "dog": ["puppy"]})
+    assert misspelt(synonyms, ["paddle", "dog"]) == ["'padle' (did you mean 'paddle'?)"]
+
+
 def test_a_stray_key_in_the_synonyms_file_is_refused(tmp_path) -> None:
     path = tmp_path / "synonyms.yaml"
     path.write_text("synonim: {}\n")

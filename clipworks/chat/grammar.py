@@ -18,7 +18,7 @@ SINGLE = (
     "{a} is standing in {place}.", "a close view of {a} in {place}.", "{a} can be seen in {place}.",
     "this picture shows {a} on a sunny day.", "{a} is the only thing in {place}.",
     "there is {a} near the window.", "an old {bare} lies in {place}.", "{a} on the ground.",
-    "someone left {a} in {place}.", "a small {bare} next to a big {bare}.", "two {bare}s in {place}.",
+    "someone left {a} in {place}.", "a small {bare} next to a big {bare}.", "two {many} in {place}.",
 )  # fmt: skip
 PAIR = (
     "{a} is next to {b} in {place}.", "{a} and {b} are in {place}.", "{a} with {b} behind it.",
@@ -148,7 +148,7 @@ def _sentence(names: list[str], rng: np.random.Generator) -> str:
     nouns = [_article(word) for word in words]
     if len(nouns) == 1:
         pattern = SINGLE[rng.integers(len(SINGLE))]
-        return pattern.format(a=nouns[0], bare=words[0], place=place)
+        return pattern.format(a=nouns[0], bare=words[0], many=_plural(words[0]), place=place)
     if len(nouns) == 2:
         if "person" in order:
             person = order.index("person")
@@ -161,6 +161,19 @@ def _sentence(names: list[str], rng: np.random.Generator) -> str:
 
 def _words(name: str) -> tuple[str, ...]:
     return WORDS.get(name, (name,))
+
+
+def _plural(word: str) -> str:
+    irregular = {"child": "children", "mouse": "mice", "bus": "buses", "scissors": "scissors"}
+    if word in irregular:
+        return irregular[word]
+    if word.endswith("man"):
+        return word[:-2] + "en"
+    if word.endswith(("fe", "us")):
+        return word[:-2] + ("ves" if word.endswith("fe") else "i")
+    if word.endswith("y") and word[-2] not in "aeiou":
+        return word[:-1] + "ies"
+    return word + ("es" if word.endswith(("s", "x", "ch", "sh")) else "s")
 
 
 def _article(word: str) -> str:

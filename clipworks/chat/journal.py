@@ -98,6 +98,6 @@ class Journal:
         if failed := [key for key in order if known[key].finish == "error"]:
             raise ValueError(
                 f"{label}: {len(failed)} of {len(order)} requests failed ({known[failed[0]].text}); "
-                "what was answered is kept, run again to ask the rest"
+                "what was answered is kept: see to the cause and run again to ask the rest"
             )
         return [known[key] for key in keys]

@@ -137,7 +137,8 @@ class OpenAIEngine:
                 failure = f"no valid answer: {error!r}"
                 await asyncio.sleep(min(0.1 * 2**attempt, 8))
             except openai.APIError as error:  # the client's own retries are used up
-                return Reply(f"{type(error).__name__}: {error.message}", finish="error")
+                place = self._options["base_url"]
+                return Reply(f"{type(error).__name__} at {place}: {error.message}", finish="error")
         return Reply(failure, finish="error")
 
     def _body(self, request: Request) -> dict[str, Any]:

@@ -48,8 +48,8 @@ class ReplayEngine:
             if reply is None:
                 raise ValueError(
                     f"chat.replay: {self.identity['model']} holds no recorded answer to the "
-                    f"{request.task} question that begins {prompt[:80]!r}; switch that question off "
-                    "or use another engine"
+                    f"{request.task} question that begins {prompt[:80]!r}; switch such questions "
+                    "off (filter.judge=false) or use another engine"
                 )
             yield index, reply
 

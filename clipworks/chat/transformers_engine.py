@@ -7,6 +7,7 @@ only with the same batch size, library and device; the journal keeps what was sa
 import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -49,6 +50,10 @@ class TransformersEngine:
                 model, revision=revision, dtype=chosen, **place
             )
         except (OSError, ValueError) as error:
+            if model.startswith((".", "/", "~")) and not Path(model).is_dir():
+                raise ValueError(
+                    f"chat.transformers.model: the folder {model} does not exist"
+                ) from None
             raise ValueError(
                 f"chat.transformers.model: {model!r} cannot be loaded: {str(error).splitlines()[0]} "
                 "(allowed: a local folder or a hub name whose architecture transformers has natively)"
