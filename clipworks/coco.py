@@ -35,6 +35,13 @@ def write(
     write_json(path, {"images": images, "annotations": annotations, "categories": categories})
 
 
+def labels_of(path: Path, class_names: Sequence[str], files: Sequence[str]) -> np.ndarray:
+    """Labels of some images, in their order, int8 of shape (image, class)."""
+    known, labels = read_labels(path, class_names)
+    row = {name: number for number, name in enumerate(known)}
+    return labels[[row[name] for name in files]]
+
+
 def read_labels(path: Path, class_names: Sequence[str]) -> tuple[list[str], np.ndarray]:
     """Which classes each annotated image shows.
 

@@ -1,5 +1,6 @@
 """Multi-label metrics: mAP, per-class AP, CF1 and OF1."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,23 @@ def average_precision(
     return result
 
 
+def mean_ap(ap: Float[np.ndarray, " class"]) -> float:
+    """mAP in percent, over the classes that some image shows."""
+    return round(100 * float(np.nanmean(ap)), 2)
+
+
+def class_lines(
+    ap: dict[str, np.ndarray], class_names: Sequence[str]
+) -> list[tuple[str, str, float]]:
+    """(class, row, AP in percent) of every class that some image shows, for plots."""
+    return [
+        (name, row, round(100 * float(value), 2))
+        for row, values in ap.items()
+        for name, value in zip(class_names, values, strict=True)
+        if not np.isnan(value)
+    ]
+
+
 @dataclass(frozen=True)
 class Summary:
     """All in percent."""
@@ -27,14 +45,13 @@ class Summary:
     OF1: float  # F1 over all decisions
 
 
-def summarise(labels: np.ndarray, values: np.ndarray, decided: np.ndarray) -> Summary:
-    """Metrics of logits (or probabilities) and of the yes/no decisions made from them.
+def summarise(labels: np.ndarray, ap: np.ndarray, decided: np.ndarray) -> Summary:
+    """Metrics from each class's AP and from yes/no decisions.
 
     Args:
         labels: 0 and 1, of shape (image, class).
         decided: bool, of the same shape.
     """
-    ap = average_precision(labels, values)
     present = labels.any(axis=0)
     options = {"zero_division": 0.0}
     precision, recall, _, _ = precision_recall_fscore_support(
@@ -42,8 +59,8 @@ def summarise(labels: np.ndarray, values: np.ndarray, decided: np.ndarray) -> Su
     )
     _, _, overall, _ = precision_recall_fscore_support(labels, decided, average="micro", **options)
     by_class = 2 * precision * recall / max(precision + recall, 1e-12)
-    percent = (round(100 * float(value), 2) for value in (np.nanmean(ap), by_class, overall))
-    return Summary(*percent)
+    percent = (round(100 * float(value), 2) for value in (by_class, overall))
+    return Summary(mean_ap(ap), *percent)
 
 
 def decide(values: np.ndarray, *, top_k: int | None = None, threshold: float = 0.0) -> np.ndarray:

@@ -29,39 +29,37 @@ class Vote:
     right: bool
 
 
-def page(
-    out: Path,
-    folder: Path,
-    files: Sequence[str],
-    class_names: Sequence[str],
-    labels: np.ndarray,
-    logits: np.ndarray,
-    infer: Path,
-    routes: dict[str, dict[str, float]],
-    *,
-    count: int,
-    max_pixels: int,
-) -> None:
-    """Draw the first `count` images, each predicted as many classes as it has (at least one)."""
+@dataclass(frozen=True)
+class Shown:
+    """What is drawn: images of a folder, their labels and logits, and where their windows lie."""
+
+    folder: Path
+    files: Sequence[str]
+    labels: np.ndarray  # (image, class), at least as many rows as files
+    logits: np.ndarray  # likewise
+    windows: Path  # what the infer stage stored
+    routes: dict[str, dict[str, float]]
+
+
+def page(out: Path, shown: Shown, class_names: Sequence[str]) -> None:
+    """Draw images, each predicted as many classes as it has (at least one), and index.html."""
     out.mkdir(parents=True, exist_ok=True)
-    shown = []
-    for row, name in enumerate(files[:count]):
-        chosen = np.argsort(-logits[row], kind="stable")[: max(1, int(labels[row].sum()))]
-        windows, boxes = _windows(infer, name)
-        votes = [
-            Vote(
-                class_names[c],
-                boxes[_deciding(windows, c, class_names[c], infer, routes)],
-                bool(labels[row, c]),
-            )
-            for c in chosen.tolist()
-        ]
-        missed = [class_names[int(c)] for c in np.flatnonzero(labels[row]) if c not in chosen]
-        picture = draw(images.read(folder / name, max_pixels=max_pixels), votes, missed)
+    tags = []
+    for row, name in enumerate(shown.files):
+        truth = shown.labels[row]
+        chosen = np.argsort(-shown.logits[row], kind="stable")[: max(1, int(truth.sum()))].tolist()
+        windows, boxes = _windows(shown.windows, name)
+        votes = []
+        for index in chosen:
+            window = _deciding(windows, index, class_names[index], shown.windows, shown.routes)
+            votes.append(Vote(class_names[index], boxes[window], bool(truth[index])))
+        missed = [class_names[int(c)] for c in np.flatnonzero(truth) if c not in chosen]
+        # The infer stage has read this image already, so its size is no question any more.
+        picture = draw(images.read(shown.folder / name, max_pixels=10**10), votes, missed)
         target = f"{row:03d}.png"
         picture.save(out / target)
-        shown.append(f'<img src="{target}" alt="{name}">')
-    (out / "index.html").write_text(PAGE.format(images="\n".join(shown)), encoding="utf-8")
+        tags.append(f'<img src="{target}" alt="{name}">')
+    (out / "index.html").write_text(PAGE.format(images="\n".join(tags)), encoding="utf-8")
 
 
 def draw(image: Image.Image, votes: Sequence[Vote], missed: Sequence[str]) -> Image.Image:

@@ -1,7 +1,7 @@
 """What a stage cost: wall time, device and peak memory.
 
 These change from run to run, so they are no outputs of a stage (a second run must give the same
-hashes): they lie in metrics/runtime/, outside Git, and `dvc metrics show` lists them.
+hashes) and no metrics to compare: they lie in metrics/runtime/, outside Git.
 """
 
 import json

@@ -13,7 +13,7 @@ from torch import Tensor
 from clipworks.jaxshapes import Float
 
 MANIFEST = "manifest.json"
-IMAGES_AT_ONCE = 16  # of one shard: keeps float32 copies small
+IMAGES_AT_ONCE = 32  # of one shard: keeps float32 copies small
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,12 @@ def read(folder: Path) -> Iterator[Stored]:
             for first, last in _runs(offsets):
                 begin, end = offsets[first], offsets[last]
                 shape = (last - first, -1)
+                values = logits[begin:end].float().unflatten(0, shape)
+                # One model's windows side by side in memory: everything after reads them so.
+                values = values.permute(3, 2, 0, 1, 4).contiguous().permute(2, 3, 1, 0, 4)
                 yield Stored(
                     shard["images"][first:last],
-                    logits[begin:end].float().unflatten(0, shape),
+                    values,
                     similarities[begin:end].float().unflatten(0, shape),
                 )
 

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 from safetensors.numpy import load_file
 
 from clipworks import coco, metrics, pictures, tables
@@ -23,49 +22,40 @@ def main() -> None:
     """Write mAP, CF1 and OF1 of every row, per-class AP as a plot, and the picture page."""
     base, params = load("base", Base), load("evaluate", Evaluate)
     names = read_classes(Path(base.classes))
-    files, labels = coco.read_labels(WORLD / "annotations/test.json", names)
-    images = tables.read_json(ENSEMBLE / "test_images.json")
-    rows = load_file(str(ENSEMBLE / "test.safetensors"))
-    order = [files.index(name) for name in images]
-    truth = labels[order]
-    board, ap = {}, {}
-    for name, values in rows.items():
-        k = params.decision_k if params.decision == "top_k" else None
-        decided = metrics.decide(values, top_k=k, threshold=params.decision_threshold)
-        board[name] = vars(metrics.summarise(truth, values, decided))
-        ap[name] = metrics.average_precision(truth, values)
+    k = params.decision_k if params.decision == "top_k" else None
+    board: dict[str, dict[str, float]] = {}
+    for split in ("validation", "test"):
+        images = tables.read_json(ENSEMBLE / f"{split}_images.json")
+        truth = coco.labels_of(WORLD / f"annotations/{split}.json", names, images)
+        rows = load_file(str(ENSEMBLE / f"{split}.safetensors"))
+        ap = {row: metrics.average_precision(truth, values) for row, values in rows.items()}
+        for row, values in rows.items():
+            if split == "validation":
+                board[row] = {"validation_mAP": metrics.mean_ap(ap[row])}
+                continue
+            decided = metrics.decide(values, top_k=k, threshold=params.decision_threshold)
+            board[row] = vars(metrics.summarise(truth, ap[row], decided)) | board[row]
     tables.write_json(LEADERBOARD, board)
-    header = ("class", "row", "AP")
-    lines = [
-        (c, row, round(100 * float(v[i]), 2))
-        for row, v in ap.items()
-        for i, c in enumerate(names)
-        if not np.isnan(v[i])
-    ]
     tables.write_tsv(
-        OUT / "class_ap.tsv", header, [line for line in lines if line[1] == "ensemble"]
+        OUT / "class_ap.tsv",
+        ("class", "row", "AP"),
+        metrics.class_lines({"ensemble": ap["ensemble"]}, names),
     )
-    tables.write_tsv(OUT / "class_ap_all.tsv", header, lines)
-    tables.write_tsv(
-        OUT / "leaderboard.tsv", ("row", "mAP"), [(row, board[row]["mAP"]) for row in board]
+    lines = [(row, values["mAP"]) for row, values in board.items()]
+    tables.write_tsv(OUT / "leaderboard.tsv", ("row", "mAP"), lines)
+    shown = pictures.Shown(
+        folder=Path(tables.read_json(WORLD / "test.json")["folder"]),
+        files=images[: params.pictures],
+        labels=truth,
+        logits=rows["ensemble"],
+        windows=INFER / "test",
+        routes=tables.read_json(ENSEMBLE / "routes.json"),
     )
-    folder = Path(tables.read_json(WORLD / "test.json")["folder"])
-    routes = tables.read_json(ENSEMBLE / "routes.json")
-    pictures.page(
-        OUT / "pictures",
-        folder,
-        images,
-        names,
-        truth,
-        rows["ensemble"],
-        INFER / "test",
-        routes,
-        count=params.pictures,
-        max_pixels=10**9,
-    )
+    pictures.page(OUT / "pictures", shown, names)
     best = max(board, key=lambda row: board[row]["mAP"])
     print(
-        f"evaluate: ensemble {board['ensemble']['mAP']} mAP on {len(images):,} images; best row {best} {board[best]['mAP']} -> {LEADERBOARD}"
+        f"evaluate: ensemble {board['ensemble']['mAP']} mAP on {len(images):,} images; "
+        f"best row {best} {board[best]['mAP']} -> {LEADERBOARD}"
     )
 
 
