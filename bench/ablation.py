@@ -23,11 +23,11 @@ from clipworks import (
     tables,
 )
 from clipworks.ensemble import Recipe
+from clipworks.models import MODELS
 from clipworks.params import load
 from clipworks.params.ensemble import Ensemble
 from clipworks.params.train import TrainModel
 
-MODELS = ("base", "ema", "zema", "diff", "diffh", "difft")
 # One change at a time from train.base.
 VARIANTS: dict[str, dict[str, Any]] = {
     "base as shipped": {},

@@ -14,12 +14,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bench.timing import alternate, options, report
-from clipworks import ensemble, stored, tables
+from clipworks import ensemble, manifest, stored
 from clipworks.ensemble import Recipe
+from clipworks.models import MODELS
 from clipworks.params import load
 from clipworks.params.ensemble import Ensemble
 
-MODELS = ("base", "ema", "zema", "diff", "diffh", "difft")
 WINDOWS, CLASSES, SHARD = 305, 80, 20
 
 
@@ -49,9 +49,7 @@ def main() -> None:
                 folder / f"{number:05d}.parquet",
             )
             shards.append({"file": name, "images": [f"{number}_{i}" for i in range(SHARD)]})
-        tables.write_json(
-            folder / stored.MANIFEST, {"models": MODELS, "classes": CLASSES, "shards": shards}
-        )
+        manifest.write(folder, models=list(MODELS), classes=CLASSES, shards=shards)
         disk = {
             kind: sum(p.stat().st_size for p in folder.glob(f"*.{kind}")) / count
             for kind in ("safetensors", "parquet")

@@ -17,10 +17,10 @@ from bench.timing import options, report, seconds
 from clipworks import backbone, inference, visual
 from clipworks.backbone import Backbone
 from clipworks.classes import read_classes
+from clipworks.models import MODELS
 from clipworks.scorer import Scorer
 from clipworks.world import SceneStyle, paint
 
-MODELS = ("base", "ema", "zema", "diff", "diffh", "difft")
 CONFIG: dict[str, Any] = {
     "embed_dim": 1024,
     "quick_gelu": True,

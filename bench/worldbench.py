@@ -24,6 +24,7 @@ from clipworks.params import load
 from clipworks.params.base import Base
 from clipworks.params.infer import Infer
 from clipworks.params.train import TrainModel
+from clipworks.result import Result
 from clipworks.scorer import Scorer
 
 CAPTIONS, BACKBONE, WORLD = (
@@ -49,7 +50,7 @@ class Bench:
     conditional: Tensor
     encode_seconds: float
 
-    def tune(self, settings: TrainModel, seed: int, start: Any = None) -> training.Result:
+    def tune(self, settings: TrainModel, seed: int, start: Any = None) -> Result:
         """Tune one model; `start` gives the prompts that it goes on from."""
         data = selection.select(self.table, self.features, settings, self.groups)
         with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,7 @@
 """Category combinations: whom to show to the chat model, and reading its answer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -60,3 +61,31 @@ def read_reply(
             continue
         found.append(kept)
     return found, dropped
+
+
+class Collection:
+    """Distinct combinations in the order in which they came, and what was none."""
+
+    def __init__(self) -> None:
+        self._count: dict[tuple[str, ...], int] = {}
+        self._dropped = {"fewer_than_two": 0, "not_shown": 0}
+
+    def add(self, groups: Iterable[tuple[str, ...]], dropped: dict[str, int] | None = None) -> None:
+        """Count what one reply gave."""
+        for group in groups:
+            self._count[group] = self._count.get(group, 0) + 1
+        for reason, count in (dropped or {}).items():
+            self._dropped[reason] += count
+
+    @property
+    def groups(self) -> list[list[str]]:
+        """The combinations, each once."""
+        return [list(group) for group in self._count]
+
+    def metrics(self) -> dict[str, Any]:
+        """Numbers for `dvc metrics`."""
+        return {
+            "combinations": len(self._count),
+            "repeats": sum(self._count.values()) - len(self._count),
+            "dropped_lines": self._dropped,
+        }

@@ -1,20 +1,25 @@
 """The dialogue that writes captions: feasibility, sentences, checks, in rounds."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
+from clipworks.chat import engines
 from clipworks.chat.journal import Journal
 from clipworks.chat.request import (
     Engine,
     Reply,
     Request,
-    Sampling,
     Task,
     Template,
     ask_for,
+    read_templates,
     says_true,
 )
+from clipworks.params.chat import Chat, Sampling
 from clipworks.replies import items
 
 
@@ -44,18 +49,26 @@ class Dialogue:
 
     def __init__(
         self,
-        engine: Engine,
+        make_engine: Callable[[], Engine],
         journal: Journal,
         templates: dict[str, Template],
         *,
         seed: int,
-        threshold: float,
     ) -> None:
-        self._engine = engine
+        self._make_engine = make_engine
         self._journal = journal
         self._templates = templates
         self._seed = seed
-        self._threshold = threshold
+
+    @cached_property
+    def _engine(self) -> Engine:
+        """Made at the first question, which may never come: a chat model takes long to load."""
+        return self._make_engine()
+
+    @property
+    def asked(self) -> int:
+        """Requests that the engine was asked, those from the journal not counted."""
+        return self._journal.asked
 
     def compose(
         self, shown: Sequence[Sequence[str]], *, count: int, sampling: Sampling
@@ -77,10 +90,14 @@ class Dialogue:
         *,
         feasibility: bool,
         check: bool,
+        threshold: float,
         sampling: Sampling,
         verdict_sampling: Sampling,
     ) -> Iterator[Turn]:
-        """The turns for one kind of captions; sentences of refused groups are never asked for."""
+        """The turns for one kind of captions; sentences of refused groups are never asked for.
+
+        A verdict is True from a probability of `threshold` on.
+        """
         history: dict[tuple[str, ...], tuple[tuple[str, str], ...]] = {}
         groups = list(plan.groups)
         if feasibility:
@@ -91,7 +108,7 @@ class Dialogue:
             replies = self._journal.ask(self._engine, requests, label=f"{plan.source}: feasible")
             groups = []
             for request, reply in zip(requests, replies, strict=True):
-                keep = says_true(reply, threshold=self._threshold)
+                keep = says_true(reply, threshold=threshold)
                 yield Turn("feasible", 0, request, reply, keep)
                 if keep:
                     groups.append(request.names)
@@ -112,10 +129,15 @@ class Dialogue:
         for position, (request, reply) in enumerate(zip(asked, replies, strict=True)):
             yield Turn(plan.source, position % max(plan.rounds, 1), request, reply, True)
         if check:
-            yield from self._check(plan, asked, replies, verdict_sampling)
+            yield from self._check(plan, asked, replies, threshold, verdict_sampling)
 
     def _check(
-        self, plan: Plan, asked: list[Request], replies: list[Reply], sampling: Sampling
+        self,
+        plan: Plan,
+        asked: list[Request],
+        replies: list[Reply],
+        threshold: float,
+        sampling: Sampling,
     ) -> Iterator[Turn]:
         requests = [
             self._request(
@@ -132,16 +154,16 @@ class Dialogue:
         ]
         verdicts = self._journal.ask(self._engine, requests, label=f"{plan.source}: check")
         for request, verdict in zip(requests, verdicts, strict=True):
-            yield Turn("check", 0, request, verdict, says_true(verdict, threshold=self._threshold))
+            yield Turn("check", 0, request, verdict, says_true(verdict, threshold=threshold))
 
     def judge(
-        self, captions: Sequence[str], *, sampling: Sampling
+        self, captions: Sequence[str], *, threshold: float, sampling: Sampling
     ) -> list[tuple[Request, Reply, bool]]:
         """Whether each caption is distinguishable, concise and realistic."""
         requests = [self._request("judge", "judge", sampling, 0, caption=text) for text in captions]
         replies = self._journal.ask(self._engine, requests, label="judge")
         return [
-            (request, reply, says_true(reply, threshold=self._threshold))
+            (request, reply, says_true(reply, threshold=threshold))
             for request, reply in zip(requests, replies, strict=True)
         ]
 
@@ -169,9 +191,8 @@ class Dialogue:
         )
 
 
-def challenge_groups(
-    combinations: Sequence[tuple[str, ...]], challenge: Sequence[str]
-) -> list[tuple[str, ...]]:
-    """Each combination cut down to the hard classes; empty ones dropped, duplicates collapsed."""
-    cut = (tuple(name for name in names if name in challenge) for names in combinations)
-    return list(dict.fromkeys(names for names in cut if names))
+@contextmanager
+def opened(chat: Chat, templates: Path, journal: Path, *, seed: int) -> Iterator[Dialogue]:
+    """The dialogue with the engine that chat.engine names, kept in a journal file."""
+    with Journal(journal) as kept:
+        yield Dialogue(lambda: engines.make(chat), kept, read_templates(templates), seed=seed)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from clipworks.chat.request import Sampling
 from clipworks.dialogue import Dialogue, Turn
 from clipworks.labels import Labeller
+from clipworks.params.filter import Filter
 from clipworks.replies import items
 from clipworks.rules import Duplicates, reject
 from clipworks.tables import Writer
@@ -139,6 +139,15 @@ class Tally:
         """Captions per class, in the class list's order."""
         return {name: self.per_class[i] for i, name in enumerate(self._names)}
 
+    def report(self) -> dict[str, Any]:
+        """What the report page shows."""
+        return {
+            "class_counts": self.class_counts(),
+            "metrics": self.metrics(),
+            "reasons": self.reasons.most_common(),
+            "examples": self.examples,
+        }
+
     def check_classes(self) -> None:
         """Raises ValueError naming the classes that no caption names."""
         if empty := [name for name, count in self.class_counts().items() if count == 0]:
@@ -157,12 +166,15 @@ def refused(replies: Iterable[dict[str, Any]]) -> set[tuple[tuple[str, ...], str
     }
 
 
-def judge_with(dialogue: Dialogue, sampling: Sampling, verdicts: Writer) -> Judge:
+def judge_with(dialogue: Dialogue, params: Filter, verdicts: Writer) -> Judge:
     """A judge that keeps every question and answer."""
+    threshold, sampling = params.judge_threshold, params.sampling
 
     def judge(captions: Sequence[str]) -> list[bool]:
         kept = []
-        for request, reply, keep in dialogue.judge(captions, sampling=sampling):
+        for request, reply, keep in dialogue.judge(
+            captions, threshold=threshold, sampling=sampling
+        ):
             verdicts.add(**reply_row(Turn("judge", 0, request, reply, keep)))
             kept.append(keep)
         return kept

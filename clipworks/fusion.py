@@ -36,15 +36,17 @@ def weigh_windows(
     Factors: 1 + mean cosine with the window's nearest captions, then 1 + the unbiased variance over
     classes of the logits so weighted; "twice" multiplies by that factor of the raw logits too.
     """
-    weighted = logits
+    factor = torch.ones_like(similarities[..., :1])
     if similarity:
-        weighted = logits * (1 + similarities.mean(dim=-1, keepdim=True))
+        factor = 1 + similarities.mean(dim=-1, keepdim=True)
     if variance == "none":
-        return weighted
-    result = weighted * (1 + weighted.var(dim=-1, keepdim=True))
+        return logits * factor
+    spread = _variance(logits)
+    # var(factor · logits) = factor² var(logits): one pass over the windows serves both.
+    weight = factor * (1 + factor.square() * spread)
     if variance == "twice":
-        result = result * (1 + logits.var(dim=-1, keepdim=True))
-    return result
+        weight = weight * (1 + spread)
+    return logits * weight
 
 
 def aggregate(
@@ -75,8 +77,13 @@ def aggregate(
 
 def standardise(logits: Float[Tensor, "*item class"]) -> Float[Tensor, "*item class"]:
     """Zero mean and unit variance over the classes of each item (inductive: one image is enough)."""
+    return (logits - logits.mean(dim=-1, keepdim=True)) / _variance(logits).sqrt().clamp(min=1e-6)
+
+
+def _variance(logits: Tensor) -> Tensor:
+    """Unbiased, over the last axis, which stays. (torch.var takes three times as long on a CPU.)"""
     centred = logits - logits.mean(dim=-1, keepdim=True)
-    return centred / logits.std(dim=-1, keepdim=True).clamp(min=1e-6)
+    return centred.square().sum(dim=-1, keepdim=True) / (logits.shape[-1] - 1)
 
 
 def standardise_classes(logits: Float[Tensor, "image class"]) -> Float[Tensor, "image class"]:

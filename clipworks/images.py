@@ -1,15 +1,9 @@
-"""Reading images as they come, and cutting windows out of them."""
+"""Reading images as they come: any mode, any name, upright, or a reason why not."""
 
 import warnings
 from pathlib import Path
 
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torch import Tensor
-from torch.nn import functional as F
-
-from clipworks.jaxshapes import Float, UInt8
-from clipworks.windows import Box
 
 # Sizes are checked against infer.max_pixels before a pixel is decoded.
 Image.MAX_IMAGE_PIXELS = None
@@ -59,66 +53,3 @@ def _rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, image)
     return image.convert("RGB")
-
-
-def pixels(image: Image.Image) -> UInt8[Tensor, "3 height width"]:
-    """The image as uint8, stored channels-last, as the fast CPU resize wants it."""
-    import numpy as np
-
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
-
-
-def cut(
-    image: UInt8[Tensor, "3 height width"], boxes: list[Box], *, size: int, resize_mode: str
-) -> UInt8[Tensor, "window 3 size size"]:
-    """Cut windows out and resize each as a whole image would be (antialiased bicubic).
-
-    "shortest" brings the short side to `size` and cuts the centre; "squash" ignores proportions;
-    "longest" brings the long side to `size` and pads with black. On photographs the result stays
-    within 1 of 255 of Pillow's; on a GPU it is computed in float32 and rounded, within 2. (White
-    noise differs more: Pillow clips between its two passes.)
-    """
-    shapes: dict[tuple[int, int], list[int]] = {}
-    for i, box in enumerate(boxes):
-        shapes.setdefault((box.right - box.left, box.bottom - box.top), []).append(i)
-    out = image.new_zeros((len(boxes), size, size, 3)).permute(0, 3, 1, 2)
-    for (width, height), rows in shapes.items():
-        crops = torch.stack([_crop(image, boxes[i]) for i in rows])
-        out[rows] = _resize(crops, width, height, size, resize_mode)
-    return out
-
-
-def _crop(image: Tensor, box: Box) -> Tensor:
-    return image[:, box.top : box.bottom, box.left : box.right]
-
-
-def _resize(crops: Tensor, width: int, height: int, size: int, mode: str) -> Tensor:
-    if mode == "squash":
-        return _bicubic(crops, size, size)
-    sides = (width, height)
-    ratio = size / (min(sides) if mode == "shortest" else max(sides))
-    w, h = (size if side * ratio == size else max(1, round(side * ratio)) for side in sides)
-    crops = _bicubic(crops, h, w)
-    if mode == "longest":
-        left, top = (size - w) // 2, (size - h) // 2
-        return F.pad(crops, (left, size - w - left, top, size - h - top))
-    left, top = round((w - size) / 2.0), round((h - size) / 2.0)
-    return crops[:, :, top : top + size, left : left + size]
-
-
-def _bicubic(crops: Tensor, height: int, width: int) -> Tensor:
-    if crops.shape[-2:] == (height, width):
-        return crops
-    options = {"size": (height, width), "mode": "bicubic", "antialias": True}
-    if crops.device.type == "cpu":  # a uint8 kernel with Pillow's own fixed-point arithmetic
-        return F.interpolate(crops, **options)  # type: ignore[arg-type]
-    return F.interpolate(crops.float(), **options).round_().clamp_(0, 255).to(torch.uint8)  # type: ignore[arg-type]
-
-
-def normalise(
-    images: UInt8[Tensor, "window 3 size size"], mean: tuple[float, ...], std: tuple[float, ...]
-) -> Float[Tensor, "window 3 size size"]:
-    """uint8 pixels to the floats that the tower was trained on."""
-    scale = torch.tensor(std, device=images.device).view(3, 1, 1) * 255
-    shift = torch.tensor(mean, device=images.device).view(3, 1, 1) * 255
-    return (images.float() - shift) / scale

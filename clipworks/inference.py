@@ -1,6 +1,7 @@
 """One pass of the visual tower over all windows of all images, scored by all models at once."""
 
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,11 +14,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from clipworks import images, visual
+from clipworks import crops, images, manifest, visual
 from clipworks.backbone import Backbone
 from clipworks.params.infer import Infer
 from clipworks.scorer import Scorer
-from clipworks.stored import MANIFEST
 from clipworks.windows import Box, boxes
 
 READERS = 4  # threads that decode and cut ahead of the tower
@@ -75,13 +75,13 @@ class Pass:
             image = images.read(folder / name, max_pixels=self._options.max_pixels)
         except images.BadImage as error:
             return Cut(name, [], torch.empty(0), str(error))
-        pixels = images.pixels(image).to(self._device)
+        pixels = crops.pixels(image).to(self._device)
         found = [
             Box(0, 0, image.width, image.height),
             *boxes(image.width, image.height, self._options.scales),
         ]
         size, mode = self._backbone.image_size, self._backbone.resize_mode
-        return Cut(name, found, images.cut(pixels, found, size=size, resize_mode=mode))
+        return Cut(name, found, crops.cut(pixels, found, size=size, resize_mode=mode))
 
     @torch.inference_mode()
     def features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,7 +91,7 @@ class Pass:
             self._options.precision
         ]
         for part in pixels.split(self._options.batch_size):
-            x = images.normalise(part, self._backbone.mean, self._backbone.std)
+            x = crops.normalise(part, self._backbone.mean, self._backbone.std)
             with torch.autocast(self._device.type, dtype, enabled=dtype != torch.float32):
                 p, d = visual.features(self._visual, x, positional=self._options.positional)
             pooled.append(p.float())
@@ -176,14 +176,10 @@ def run_split(
             facts = json.loads(about.read_text(encoding="utf-8"))
             bad |= facts["bad"]
             if facts["images"]:
-                (out / done.name).write_bytes(done.read_bytes())
+                shutil.copyfile(done, out / done.name)
                 shards.append({"file": done.name, "images": facts["images"]})
-    manifest = {
-        "models": list(work._scorer.names),
-        "classes": work._scorer.classes,
-        "shards": shards,
-    }
-    (out / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    scorer = work._scorer
+    manifest.write(out, models=list(scorer.names), classes=scorer.classes, shards=shards)
     return bad
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from clipworks import fusion
+from clipworks import fusion, manifest
 from clipworks.ensemble import Recipe, combine, model_logits
 from clipworks.params.ensemble import Ensemble
-from clipworks.stored import manifest, read
+from clipworks.stored import read
 from clipworks.tables import Writer, logits_schema
 
 HAND = ("hand", "hand80", "compound")
@@ -31,7 +31,7 @@ def rows(
     Returns:
         logits of shape (image, class) by row name, and the image names.
     """
-    order = {name: i for i, name in enumerate(manifest(folder)["models"])}
+    order = {name: i for i, name in enumerate(manifest.read(folder)["models"])}
     found: dict[str, list[Tensor]] = {}
     images: list[str] = []
     for stored in read(folder):

@@ -14,8 +14,11 @@ def average_precision(
 ) -> Float[np.ndarray, " class"]:
     """Non-interpolated average precision of each class, in [0, 1]; nan where no item has it."""
     result = np.full(labels.shape[1], np.nan)
-    for index in np.flatnonzero(labels.any(axis=0)):
-        result[index] = average_precision_score(labels[:, index], values[:, index])
+    present = labels.any(axis=0)
+    if present.any():
+        result[present] = average_precision_score(
+            labels[:, present], values[:, present], average=None
+        )
     return result
 
 

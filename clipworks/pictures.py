@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from safetensors import safe_open
 
-from clipworks import images
-from clipworks.stored import manifest
+from clipworks import images, manifest
 
 PANEL = 300  # pixels
 RIGHT, WRONG = (20, 130, 60), (200, 30, 40)
@@ -37,22 +37,25 @@ class Shown:
     files: Sequence[str]
     labels: np.ndarray  # (image, class), at least as many rows as files
     logits: np.ndarray  # likewise
-    windows: Path  # what the infer stage stored
+    windows: Path  # where the infer stage stored them
     routes: dict[str, dict[str, float]]
 
 
 def page(out: Path, shown: Shown, class_names: Sequence[str]) -> None:
     """Draw images, each predicted as many classes as it has (at least one), and index.html."""
     out.mkdir(parents=True, exist_ok=True)
+    listed = manifest.read(shown.windows)
     tags = []
     for row, name in enumerate(shown.files):
         truth = shown.labels[row]
         chosen = np.argsort(-shown.logits[row], kind="stable")[: max(1, int(truth.sum()))].tolist()
-        windows, boxes = _windows(shown.windows, name)
+        windows, boxes = _windows(shown.windows, listed, name)
         votes = []
         for index in chosen:
-            window = _deciding(windows, index, class_names[index], shown.windows, shown.routes)
-            votes.append(Vote(class_names[index], boxes[window], bool(truth[index])))
+            shares = shown.routes[class_names[index]]
+            model = listed["models"].index(max(shares, key=lambda key: shares[key]))
+            box = boxes[_deciding(windows[:, :, model, index])]
+            votes.append(Vote(class_names[index], box, bool(truth[index])))
         missed = [class_names[int(c)] for c in np.flatnonzero(truth) if c not in chosen]
         # The infer stage has read this image already, so its size is no question any more.
         picture = draw(images.read(shown.folder / name, max_pixels=10**10), votes, missed)
@@ -92,9 +95,11 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(11)
 
 
-def _windows(infer: Path, name: str) -> tuple[np.ndarray, list[tuple[int, int, int, int]]]:
+def _windows(
+    infer: Path, listed: dict[str, Any], name: str
+) -> tuple[np.ndarray, list[tuple[int, int, int, int]]]:
     """An image's stored logits (window, 2, model, class) and boxes."""
-    for shard in manifest(infer)["shards"]:
+    for shard in listed["shards"]:
         if name in shard["images"]:
             place = shard["images"].index(name)
             with safe_open(str(infer / shard["file"]), framework="np") as file:
@@ -105,12 +110,12 @@ def _windows(infer: Path, name: str) -> tuple[np.ndarray, list[tuple[int, int, i
     raise ValueError(f"{infer} holds no windows of {name}")
 
 
-def _deciding(
-    windows: np.ndarray, index: int, name: str, infer: Path, routes: dict[str, dict[str, float]]
-) -> int:
-    """The window whose logits, global and local, speak most for a class at the model that decides."""
-    order = manifest(infer)["models"]
-    model = max(routes[name], key=lambda key: routes[name][key])
-    spoken = windows[:, :, order.index(model), index].sum(axis=1)
+def _deciding(logits: np.ndarray) -> int:
+    """The window whose logits, global and local, speak most for a class.
+
+    Args:
+        logits: of one class at the model that decides it, of shape (window, 2).
+    """
+    spoken = logits.sum(axis=1)
     # Window 0 is the whole image: shown only where there is no other.
     return int(spoken[1:].argmax()) + 1 if len(spoken) > 1 else 0

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from clipworks import alttext, backbone
-from clipworks.images import normalise
+from clipworks.crops import normalise
 from clipworks.params.backbone import Backbone as BackboneParams
 from clipworks.text import encode_tokens
 from clipworks.visual import trunk

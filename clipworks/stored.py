@@ -1,18 +1,16 @@
 """Stored logits of windows, read back in a stream."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors import safe_open
 from torch import Tensor
 
+from clipworks import manifest
 from clipworks.jaxshapes import Float
 
-MANIFEST = "manifest.json"
 IMAGES_AT_ONCE = 32  # of one shard: keeps float32 copies small
 
 
@@ -31,7 +29,7 @@ def read(folder: Path) -> Iterator[Stored]:
     Raises:
         ValueError: the folder has no manifest.
     """
-    for shard in manifest(folder)["shards"]:
+    for shard in manifest.read(folder)["shards"]:
         with safe_open(str(folder / shard["file"]), framework="pt") as file:
             offsets = file.get_tensor("offsets").tolist()
             logits, similarities = file.get_slice("logits"), file.get_slice("similarities")
@@ -46,13 +44,6 @@ def read(folder: Path) -> Iterator[Stored]:
                     values,
                     similarities[begin:end].float().unflatten(0, shape),
                 )
-
-
-def manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of stored logits: models, classes, shards."""
-    if not (folder / MANIFEST).exists():
-        raise ValueError(f"{folder} has no {MANIFEST}; run `dvc repro infer` first")
-    return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
 
 
 def _runs(offsets: list[int]) -> Iterator[tuple[int, int]]:

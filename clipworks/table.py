@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 
+from clipworks.models import MODELS
 from clipworks.tables import read_json
 
 LEADERBOARD = Path("metrics/leaderboard.json")
@@ -24,7 +25,7 @@ MEANING = {
     "zero_shot_80_windows_standardised": "80 templates with windows, each window standardised",
     **{
         f"{model}_{kind}": f"{model} prompts, {'whole image' if kind == 'whole' else 'with windows'}"
-        for model in ("base", "ema", "zema", "diff", "diffh", "difft")
+        for model in MODELS
         for kind in ("whole", "windows")
     },
     "ensemble": "the authors' recipe: windows, weights, one model per class",

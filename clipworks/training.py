@@ -6,7 +6,6 @@ own forward and backward pass and little else.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +19,22 @@ from clipworks import heldout
 from clipworks.checkpoint import load_state, save_state
 from clipworks.losses import LabelStatistics
 from clipworks.objective import Objective, learning_rate, update_teacher
-from clipworks.params.train import TrainModel
+from clipworks.params.train import Precision, TrainModel
 from clipworks.prompts import Prompts
+from clipworks.result import Progress, Result
 from clipworks.selection import Data
 
 
-@dataclass
-class Progress:
-    """Where training stands; everything that a resumed run needs beside tensors."""
+def accelerator(device: torch.device, precision: Precision) -> Accelerator:
+    """The accelerator of this process; on GPUs it keeps the loss scaler that fp16 needs.
 
-    epoch: int = 0  # epochs that are done
-    best_epoch: int = 0
-    best_map: float = -1.0
-    history: list[dict[str, int | float]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Result:
-    """Tuned contexts and how they got there."""
-
-    prompts: Prompts
-    progress: Progress
-    class_ap: np.ndarray  # held-out AP of each class, nan where no held-out caption names it
-    steps: int
+    Raises:
+        ValueError: fp16 on a CPU.
+    """
+    cpu = device.type == "cpu"
+    if cpu and precision == "fp16":
+        raise ValueError("precision fp16 needs a GPU; on a CPU fp32 and bf16 are allowed")
+    return Accelerator(cpu=cpu, mixed_precision={"fp32": "no"}.get(precision, precision))
 
 
 def share_of_batch(order: np.ndarray, batch: int, size: int, rank: int, world: int) -> np.ndarray:
@@ -201,16 +193,6 @@ def evaluate(prompts: Prompts, model: nn.Module, data: Data) -> np.ndarray:
         spatial_scale=prompts.spatial_scale,
     )
     return heldout.class_ap(values, data.table, data.held_out)
-
-
-def held_out_metrics(result: Result, class_names: Sequence[str]) -> dict[str, Any]:
-    """Held-out mAP, its epoch, and the AP of each class (None where no held-out caption names it)."""
-    ap = zip(class_names, result.class_ap.tolist(), strict=True)
-    return {
-        "held_out_mAP": round(100 * float(np.nanmean(result.class_ap)), 2),
-        "best_epoch": result.progress.best_epoch,
-        "class_ap": {name: None if math.isnan(value) else round(value, 6) for name, value in ap},
-    }
 
 
 def _check_classes(data: Data) -> None:

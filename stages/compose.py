@@ -2,13 +2,10 @@
 
 from pathlib import Path
 
-from clipworks import combinations, runtime, tables, transcript
-from clipworks.chat import engines, replay
-from clipworks.chat.journal import Journal
-from clipworks.chat.request import Sampling, read_templates
+from clipworks import combinations, dialogue, runtime, tables, transcript
+from clipworks.chat import replay
 from clipworks.classes import misspelt, read_classes, read_synonyms
 from clipworks.cli import run
-from clipworks.dialogue import Dialogue
 from clipworks.labels import Labeller
 from clipworks.params import load
 from clipworks.params.base import Base
@@ -28,45 +25,28 @@ def main() -> None:
     if odd := misspelt(synonyms, names):
         print(f"compose: warning: {base.synonyms} lists {', '.join(odd)}, which are no classes")
     labeller = Labeller(names, synonyms)
-    found: dict[tuple[str, ...], int] = {}
-    dropped: dict[str, int] = {"fewer_than_two": 0, "not_shown": 0}
+    found = combinations.Collection()
     with (
         runtime.measured("compose") as facts,
         tables.Writer(OUT / "replies.parquet", transcript.REPLIES) as out,
+        dialogue.opened(chat, TEMPLATES, JOURNAL, seed=base.seed) as talk,
     ):
         if chat.engine == "replay":
-            for group in replay.combinations(Path(chat.replay.folder), names):
-                found[group] = found.get(group, 0) + 1
+            found.add(replay.combinations(Path(chat.replay.folder), names))
         else:
             shown = combinations.draw_rounds(
                 names, rounds=params.rounds, shown=params.shown, seed=base.seed
             )
-            with Journal(JOURNAL) as journal:
-                dialogue = Dialogue(
-                    engines.make(chat),
-                    journal,
-                    read_templates(TEMPLATES),
-                    seed=base.seed,
-                    threshold=0.5,
+            for turn in talk.compose(shown, count=params.count, sampling=params.sampling):
+                out.add(**transcript.reply_row(turn))
+                reply, asked = turn.reply, turn.request.names
+                found.add(
+                    *combinations.read_reply(reply.text, asked, labeller, finish=reply.finish)
                 )
-                sampling = Sampling(**params.sampling.model_dump())
-                for turn in dialogue.compose(shown, count=params.count, sampling=sampling):
-                    out.add(**transcript.reply_row(turn))
-                    groups, lost = combinations.read_reply(
-                        turn.reply.text, turn.request.names, labeller, finish=turn.reply.finish
-                    )
-                    for group in groups:
-                        found[group] = found.get(group, 0) + 1
-                    dropped = {key: dropped[key] + lost[key] for key in dropped}
-                facts["asked"] = journal.asked
-    tables.write_json(OUT / "combinations.json", [list(group) for group in found])
-    metrics = {
-        "combinations": len(found),
-        "repeats": sum(found.values()) - len(found),
-        "dropped_lines": dropped,
-    }
-    tables.write_json(OUT / "metrics.json", metrics)
-    print(f"compose: {len(found):,} distinct combinations of {len(names)} classes -> {OUT}")
+        facts["asked"] = talk.asked
+    tables.write_json(OUT / "combinations.json", found.groups)
+    tables.write_json(OUT / "metrics.json", found.metrics())
+    print(f"compose: {len(found.groups):,} combinations of {len(names)} classes -> {OUT}")
 
 
 if __name__ == "__main__":

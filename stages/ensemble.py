@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from clipworks import ensemble, leaderboard, tables
 from clipworks.classes import read_classes
 from clipworks.cli import run
+from clipworks.models import MODELS
 from clipworks.params import load
 from clipworks.params.base import Base
 from clipworks.params.ensemble import Ensemble
@@ -17,7 +18,6 @@ INFER = Path("data/infer")
 MATRIX = Path("data/cooccurrence/matrix.safetensors")
 TRAIN = Path("data/train")
 OUT = Path("data/ensemble")
-MODELS = ("base", "ema", "zema", "diff", "diffh", "difft")
 SPLITS = ("validation", "test")
 
 

@@ -34,15 +34,12 @@ def main() -> None:
                 board[row] = {"validation_mAP": metrics.mean_ap(ap[row])}
                 continue
             decided = metrics.decide(values, top_k=k, threshold=params.decision_threshold)
-            board[row] = vars(metrics.summarise(truth, ap[row], decided)) | board[row]
+            board[row] |= vars(metrics.summarise(truth, ap[row], decided))
     tables.write_json(LEADERBOARD, board)
-    tables.write_tsv(
-        OUT / "class_ap.tsv",
-        ("class", "row", "AP"),
-        metrics.class_lines({"ensemble": ap["ensemble"]}, names),
-    )
-    lines = [(row, values["mAP"]) for row, values in board.items()]
-    tables.write_tsv(OUT / "leaderboard.tsv", ("row", "mAP"), lines)
+    by_class = metrics.class_lines({"ensemble": ap["ensemble"]}, names)
+    tables.write_tsv(OUT / "class_ap.tsv", ("class", "row", "AP"), by_class)
+    bars = [(row, values["mAP"]) for row, values in board.items()]
+    tables.write_tsv(OUT / "leaderboard.tsv", ("row", "mAP"), bars)
     shown = pictures.Shown(
         folder=Path(tables.read_json(WORLD / "test.json")["folder"]),
         files=images[: params.pictures],

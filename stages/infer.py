@@ -8,6 +8,7 @@ from clipworks.checkpoint import clear, scratch_folder
 from clipworks.classes import read_classes
 from clipworks.cli import run
 from clipworks.features import CaptionFeatures
+from clipworks.models import MODELS
 from clipworks.params import load
 from clipworks.params.base import Base
 from clipworks.params.infer import Infer
@@ -16,9 +17,8 @@ BACKBONE = Path("models/backbone")
 WORLD = Path("data/world")
 CAPTIONS = Path("data/encode_captions")
 COMBINATIONS = Path("data/compose/combinations.json")
-MODELS = Path("models/train")
+TRAINED = Path("models/train")
 OUT = Path("data/infer")
-NAMES = ("base", "ema", "zema", "diff", "diffh", "difft")
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
     device = runtime.pick_device(base.device)
     clip = backbone.load(BACKBONE)
     groups = [tuple(group) for group in tables.read_json(COMBINATIONS)]
-    files = {name: MODELS / name / "prompts.safetensors" for name in NAMES}
+    files = {name: TRAINED / name / "prompts.safetensors" for name in MODELS}
     scorer = classifiers.assemble(clip, names, groups, files)
     texts = CaptionTable(CAPTIONS / "captions.parquet", names).generated_texts()
     bank = CaptionFeatures(CAPTIONS).pooled(texts)

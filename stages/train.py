@@ -3,9 +3,7 @@
 import sys
 from pathlib import Path
 
-from accelerate import Accelerator
-
-from clipworks import backbone, checkpoint, runtime, selection, tables, training
+from clipworks import backbone, checkpoint, result, runtime, selection, tables, training
 from clipworks.captions import CaptionTable
 from clipworks.classes import read_classes
 from clipworks.cli import run
@@ -29,13 +27,8 @@ def main(model: str) -> None:
     data = selection.select(table, CaptionFeatures(CAPTIONS), params, tables.read_json(GROUPS))
     clip = backbone.load(BACKBONE)
     if data.features.dim != selection.joint_dim(clip.model):
-        raise ValueError(
-            f"{CAPTIONS} has features of another backbone; run `dvc repro encode_captions`"
-        )
-    cpu = runtime.pick_device(base.device).type == "cpu"
-    accelerator = Accelerator(
-        cpu=cpu, mixed_precision={"fp32": "no"}.get(params.precision, params.precision)
-    )
+        raise ValueError(f"{CAPTIONS} is of another backbone; run `dvc repro encode_captions`")
+    accelerator = training.accelerator(runtime.pick_device(base.device), params.precision)
     start = MODELS / params.start.removeprefix("train/") / "prompts.safetensors"
     inputs = [CAPTIONS / "captions.parquet", BACKBONE / backbone.WEIGHTS, GROUPS]
     inputs += [start] if params.start != "backbone" else []
@@ -43,7 +36,7 @@ def main(model: str) -> None:
     scratch = checkpoint.scratch_folder(f"train/{model}", about, inputs)
     with runtime.measured(f"train_{model}", accelerator.device) as facts:
         make = lambda: selection.begin(clip, names, params, start, seed=base.seed)  # noqa: E731
-        result = training.fit(
+        tuned = training.fit(
             make(),
             clip.model,
             data,
@@ -54,18 +47,12 @@ def main(model: str) -> None:
             make_teacher=make,
             label=f"train {model}",
         )
-        facts.update(steps=result.steps, processes=accelerator.num_processes)
+        facts.update(steps=tuned.steps, processes=accelerator.num_processes)
     if accelerator.is_main_process:
-        prompts, history = result.prompts, result.progress.history
-        prompts.save(MODELS / model / "prompts.safetensors", settings=params.model_dump())
-        lines = (row.values() for row in history)
-        tables.write_tsv(CURVES / model / "curve.tsv", history[0], lines)
-        found = training.held_out_metrics(result, names)
-        tables.write_json(CURVES / model / "held_out.json", found)
+        tuned.prompts.save(MODELS / model / "prompts.safetensors", settings=params.model_dump())
+        found = result.write(tuned, names, CURVES / model)
         checkpoint.clear(scratch)
-        print(
-            f"train: {model}: held-out mAP {found['held_out_mAP']} at epoch {found['best_epoch']}"
-        )
+        print(f"train: {model}: held-out mAP {found['held_out_mAP']}, epoch {found['best_epoch']}")
 
 
 if __name__ == "__main__":

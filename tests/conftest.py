@@ -47,3 +47,30 @@ def clip(backbone_folder: Path):
     from clipworks import backbone
 
     return backbone.load(backbone_folder)
+
+
+@pytest.fixture(scope="session")
+def encoded(tmp_path_factory, clip) -> Path:
+    """Captions of six classes, encoded by the tiny CLIP."""
+    import numpy as np
+    import torch
+
+    from clipworks import features
+    from clipworks.captions import ROWS
+    from clipworks.tables import Writer
+
+    out = tmp_path_factory.mktemp("captions")
+    rng = np.random.default_rng(0)
+    texts: list[str] = []
+    with Writer(out / "captions.parquet", ROWS) as rows:
+        for number in range(120):
+            labels = sorted(rng.choice(6, int(rng.integers(1, 4)), replace=False).tolist())
+            texts.append(f"number {number}: " + " and ".join(f"a {CLASSES[i]}" for i in labels))
+            rows.add(
+                text=number,
+                source="multi" if len(labels) > 1 else "single",
+                labels=labels,
+                held_out=number % 4 == 0,
+            )
+    features.encode(clip, texts, out, batch_size=32, dtype="float32", device=torch.device("cpu"))
+    return out

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from PIL import Image, ImageFilter
+from PIL import Image
 
-from clipworks import images
-from clipworks.windows import Box, boxes
+from clipworks import crops, images
+from clipworks.windows import boxes
 
 MANY = 10**8
 
@@ -58,8 +57,8 @@ def test_content_counts_not_the_extension_and_names_may_be_anything(tmp_path: Pa
 
 def test_one_pixel_is_an_image(tmp_path: Path) -> None:
     Image.new("RGB", (1, 1), "red").save(tmp_path / "a.png")
-    pixels = images.pixels(images.read(tmp_path / "a.png", max_pixels=MANY))
-    cut = images.cut(pixels, boxes(1, 1, [2]), size=16, resize_mode="shortest")
+    pixels = crops.pixels(images.read(tmp_path / "a.png", max_pixels=MANY))
+    cut = crops.cut(pixels, boxes(1, 1, [2]), size=16, resize_mode="shortest")
     assert cut.shape == (1, 3, 16, 16) and int(cut[0, 0].min()) == 255
 
 
@@ -85,53 +84,3 @@ def test_bad_images_are_refused_with_their_reason(tmp_path: Path, make, reason: 
     make(tmp_path / "a.jpg")
     with pytest.raises(images.BadImage, match=reason):
         images.read(tmp_path / "a.jpg", max_pixels=MANY)
-
-
-@pytest.mark.parametrize("mode", ["shortest", "squash", "longest"])
-@pytest.mark.parametrize("size", [(90, 61), (33, 70), (500, 375)])
-def test_windows_equal_pillows_own_resize_within_one_level(
-    mode: str, size: tuple[int, int]
-) -> None:
-    image = photograph(*size)
-    found = boxes(*size, [2])
-    cut = images.cut(images.pixels(image), found, size=32, resize_mode=mode)
-    for box, got in zip(found[::5], cut[::5], strict=True):
-        expected = obvious(image.crop(box), 32, mode)
-        difference = np.abs(expected.astype(int) - got.permute(1, 2, 0).numpy().astype(int))
-        assert difference.max() <= 1
-
-
-def photograph(width: int, height: int) -> Image.Image:
-    """Noise as smooth as photographs are: white noise would be clipped between the two passes."""
-    noise = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
-    return Image.fromarray(noise).filter(ImageFilter.GaussianBlur(1))
-
-
-def obvious(crop: Image.Image, size: int, mode: str) -> np.ndarray:
-    """Resize with Pillow as open_clip's preprocessing does."""
-    bicubic = Image.Resampling.BICUBIC
-    if mode == "squash":
-        return np.asarray(crop.resize((size, size), bicubic))
-    ratio = size / (min(crop.size) if mode == "shortest" else max(crop.size))
-    small = crop.resize(tuple(max(1, round(side * ratio)) for side in crop.size), bicubic)
-    canvas = Image.new("RGB", (size, size))
-    if mode == "shortest":
-        left, top = round((small.width - size) / 2.0), round((small.height - size) / 2.0)
-        return np.asarray(small.crop((left, top, left + size, top + size)))
-    canvas.paste(small, ((size - small.width) // 2, (size - small.height) // 2))
-    return np.asarray(canvas)
-
-
-def test_the_float_path_of_other_devices_stays_within_one_level() -> None:
-    crops = images.pixels(gradient(70, 50))[None]
-    on_cpu = images._bicubic(crops, 32, 45).int()
-    as_float = torch.nn.functional.interpolate(
-        crops.float(), (32, 45), mode="bicubic", antialias=True
-    )
-    assert (on_cpu - as_float.round().clamp(0, 255).int()).abs().max() <= 1
-
-
-def test_a_window_keeps_the_whole_image_when_the_box_is_the_image() -> None:
-    image = gradient(32, 32)
-    cut = images.cut(images.pixels(image), [Box(0, 0, 32, 32)], size=32, resize_mode="shortest")
-    np.testing.assert_array_equal(cut[0].permute(1, 2, 0).numpy(), np.asarray(image))

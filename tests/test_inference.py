@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from clipworks import (
+    crops,
     ensemble,
     fusion,
     hand,
@@ -97,12 +98,10 @@ def test_one_pass_for_all_models_equals_each_model_on_each_window_alone(
     everything = [Box(0, 0, *image.size), *boxes(*image.size, [2])]
     assert part.logits.shape[1:] == (41, 2, 3, 6)
     for window in (0, 7, 40):
-        cut = images.cut(
-            images.pixels(image), [everything[window]], size=32, resize_mode="shortest"
-        )
+        cut = crops.cut(crops.pixels(image), [everything[window]], size=32, resize_mode="shortest")
         with torch.inference_mode():
             pooled, dense = visual.features(
-                clip.model.visual, images.normalise(cut, clip.mean, clip.std), positional=False
+                clip.model.visual, crops.normalise(cut, clip.mean, clip.std), positional=False
             )
             blended, near = visual.blend_captions(pooled, bank, nearest=3)
             for index, classes in enumerate(models.values()):

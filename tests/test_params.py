@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from clipworks.models import MODELS
 from clipworks.params import load
 from clipworks.params.base import Base
 from clipworks.params.caption import Caption
@@ -32,7 +33,7 @@ def changed(tmp_path: Path, dotted: str, value: object, *, remove: bool = False)
 
 
 def test_shipped_params_are_valid() -> None:
-    for name in ("base", "ema", "zema", "diff", "diffh", "difft"):
+    for name in MODELS:
         load(f"train.{name}", TrainModel, SHIPPED)
     load("chat", Chat, SHIPPED)
     load("caption", Caption, SHIPPED)

@@ -101,4 +101,4 @@ def test_params_has_no_section_that_no_stage_reads() -> None:
 
 def test_every_stage_script_is_short() -> None:
     for path in (ROOT / "stages").glob("*.py"):
-        assert len(path.read_text().splitlines()) <= 90, path
+        assert len(path.read_text().splitlines()) <= 60, path

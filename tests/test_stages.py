@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from clipworks.models import MODELS
+
 ROOT = Path(__file__).parent.parent
 ORDER = [
     "world",
@@ -19,7 +21,6 @@ ORDER = [
     "encode_captions",
     "hard_groups",
 ]
-MODELS = ["base", "ema", "zema", "diff", "diffh", "difft"]
 SMALL = {
     "world": {"validation": 2, "test": 5, "scene.side": 96},
     "backbone": {

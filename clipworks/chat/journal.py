@@ -62,7 +62,7 @@ class Journal:
         row = (
             key,
             *(
-                json.dumps(value, ensure_ascii=False)
+                json.dumps(value, ensure_ascii=False, default=dict)
                 for value in (asdict(request), engine, asdict(reply))
             ),
         )

@@ -9,17 +9,10 @@ from typing import Literal, Protocol, runtime_checkable
 
 from jinja2 import Environment, StrictUndefined
 
+from clipworks.params.chat import Sampling
+
 Task = Literal["compose", "feasible", "caption", "check", "judge"]
 QUESTIONS = ("feasible", "check", "judge")  # answered True or False
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How a reply is drawn. Temperature 0 is greedy."""
-
-    temperature: float
-    top_p: float
-    max_tokens: int
 
 
 @dataclass(frozen=True)
@@ -40,7 +33,7 @@ class Request:
     def key(self, identity: dict[str, str]) -> str:
         """The hash under which a reply is kept: the request and who was asked."""
         content = {"engine": identity, "request": asdict(self)}
-        packed = json.dumps(content, sort_keys=True, ensure_ascii=False, default=list)
+        packed = json.dumps(content, sort_keys=True, ensure_ascii=False, default=dict)
         return hashlib.sha256(packed.encode()).hexdigest()
 
 

@@ -1,7 +1,7 @@
 """Captions."""
 
-from clipworks.params import AtLeastOne, Count, Section
-from clipworks.params.chat import SamplingParams
+from clipworks.params import AtLeastOne, Count, Section, Share
+from clipworks.params.chat import Sampling
 
 
 class Caption(Section):
@@ -17,5 +17,6 @@ class Caption(Section):
     challenge_rounds: Count
     challenge_sentences: AtLeastOne
     challenge_classes: list[str]
-    sampling: SamplingParams
-    verdict_sampling: SamplingParams
+    sampling: Sampling
+    verdict_sampling: Sampling
+    verdict_threshold: Share

@@ -45,8 +45,8 @@ class Chat(Section):
     replay: Replay
 
 
-class SamplingParams(Section):
-    """How replies are drawn."""
+class Sampling(Section):
+    """How a reply is drawn. Temperature 0 is greedy."""
 
     temperature: Annotated[float, BeforeValidator(number), Field(ge=0)]
     top_p: Share

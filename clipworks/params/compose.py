@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from clipworks.params import AtLeastOne, Section
-from clipworks.params.chat import SamplingParams
+from clipworks.params.chat import Sampling
 
 
 class Compose(Section):
@@ -14,4 +14,4 @@ class Compose(Section):
     rounds: AtLeastOne
     shown: Annotated[int, Field(ge=2)]
     count: AtLeastOne
-    sampling: SamplingParams
+    sampling: Sampling

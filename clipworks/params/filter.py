@@ -3,7 +3,7 @@
 from pydantic import model_validator
 
 from clipworks.params import AtLeastOne, Count, Section, Share
-from clipworks.params.chat import SamplingParams
+from clipworks.params.chat import Sampling
 
 
 class Filter(Section):
@@ -13,7 +13,7 @@ class Filter(Section):
     max_length: AtLeastOne
     judge: bool
     judge_threshold: Share
-    sampling: SamplingParams
+    sampling: Sampling
 
     @model_validator(mode="after")
     def _lengths(self) -> "Filter":

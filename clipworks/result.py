@@ -1,0 +1,51 @@
+"""What tuning gave: contexts, how they got there, and how well they do on held-out captions."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clipworks import tables
+from clipworks.prompts import Prompts
+
+
+@dataclass
+class Progress:
+    """Where training stands; everything that a resumed run needs beside tensors."""
+
+    epoch: int = 0  # epochs that are done
+    best_epoch: int = 0
+    best_map: float = -1.0
+    history: list[dict[str, int | float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Tuned contexts and how they got there."""
+
+    prompts: Prompts
+    progress: Progress
+    class_ap: np.ndarray  # held-out AP of each class, nan where no held-out caption names it
+    steps: int
+
+
+def held_out_metrics(result: Result, class_names: Sequence[str]) -> dict[str, Any]:
+    """Held-out mAP, its epoch, and the AP of each class (None where no held-out caption names it)."""
+    ap = zip(class_names, result.class_ap.tolist(), strict=True)
+    return {
+        "held_out_mAP": round(100 * float(np.nanmean(result.class_ap)), 2),
+        "best_epoch": result.progress.best_epoch,
+        "class_ap": {name: None if math.isnan(value) else round(value, 6) for name, value in ap},
+    }
+
+
+def write(result: Result, class_names: Sequence[str], folder: Path) -> dict[str, Any]:
+    """Write curve.tsv and held_out.json; returns what the latter holds."""
+    history = result.progress.history
+    tables.write_tsv(folder / "curve.tsv", history[0], (row.values() for row in history))
+    found = held_out_metrics(result, class_names)
+    tables.write_json(folder / "held_out.json", found)
+    return found

@@ -1,0 +1,105 @@
+"""Questions for chat engines, and a server that misbehaves when told to."""
+
+import http.server
+import json
+import threading
+import time
+
+from clipworks.chat.request import Request
+from clipworks.params.chat import Sampling
+
+GREEDY = Sampling(temperature=0.0, top_p=1.0, max_tokens=12)
+
+
+def question(
+    text: str, task: str = "caption", sampling: Sampling = GREEDY, seed: int = 0
+) -> Request:
+    return Request(task, "t", "h", (("user", text),), sampling, seed)
+
+
+TEXTS = [
+    "a dog",
+    "is this a good description of a bus next to a dog that sits?",
+    "True",
+    "a bus sits next to",
+    "or",
+    "dog dog dog",
+]
+
+
+class Server:
+    """A real HTTP server that can be told to misbehave before it answers."""
+
+    def __init__(self) -> None:
+        self.plan: list[str] = []  # one misbehaviour per request, then none
+        self.bodies: list[dict] = []
+        self.keys: list[str] = []
+        self.open = self.most_open = 0
+        self.delay = 0.0
+        lock = threading.Lock()
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *arguments: object) -> None: ...
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                with lock:
+                    outer.bodies.append(body)
+                    outer.keys.append(self.headers["Authorization"])
+                    trouble = outer.plan.pop(0) if outer.plan else ""
+                    outer.open += 1
+                    outer.most_open = max(outer.most_open, outer.open)
+                time.sleep(outer.delay)
+                with lock:
+                    outer.open -= 1
+                if trouble == "slow":
+                    time.sleep(1.0)
+                if trouble == "cut":
+                    self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{")
+                    self.wfile.flush()
+                    self.connection.close()
+                    return
+                text = body["messages"][-1]["content"].upper()
+                answer = json.dumps(
+                    {
+                        "id": "1",
+                        "object": "chat.completion",
+                        "created": 1,
+                        "model": body["model"],
+                        "choices": [
+                            {
+                                "index": 0,
+                                "finish_reason": "stop",
+                                "message": {"role": "assistant", "content": text},
+                            }
+                        ],
+                    }
+                )
+                status = int(trouble) if trouble.isdigit() else 200
+                if status != 200:
+                    answer = json.dumps({"error": {"message": f"status {status}"}})
+                if trouble == "broken":
+                    answer = answer[:40]
+                if trouble == "empty":
+                    answer = json.dumps({"id": "1", "choices": []})
+                data = answer.encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                try:
+                    self.wfile.write(data)
+                except (BrokenPipeError, ConnectionResetError):
+                    pass
+
+        class Quiet(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, *arguments: object) -> None: ...
+
+        self.http = Quiet(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.http.server_port}/v1"

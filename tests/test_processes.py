@@ -1,0 +1,67 @@
+"""Several processes train as one does."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+from test_training import ROOT
+
+WORKER = """
+import sys, json
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+import test_training as t
+from accelerate import Accelerator
+from clipworks import backbone, selection, training
+from clipworks.captions import CaptionTable
+from clipworks.features import CaptionFeatures
+clip = backbone.load(Path({clip!r}))
+chosen = t.settings(batch_size=17)
+table = CaptionTable(Path({encoded!r}) / "captions.parquet", t.CLASSES)
+data = selection.select(table, CaptionFeatures(Path({encoded!r})), chosen, dict())
+make = lambda: selection.begin(clip, t.CLASSES, chosen, Path("none"), seed=0)
+accelerator = Accelerator(cpu=True)
+result = training.fit(make(), clip.model, data, chosen, seed=0, accelerator=accelerator, scratch=Path(sys.argv[1]), make_teacher=make, label="test")
+if accelerator.is_main_process:
+    Path(sys.argv[1] + ".json").write_text(json.dumps([accelerator.num_processes, result.progress.history]))
+"""
+
+
+def test_two_processes_give_the_loss_curve_of_one(encoded, backbone_folder, tmp_path) -> None:
+    script = tmp_path / "worker.py"
+    script.write_text(
+        WORKER.format(tests=str(ROOT / "tests"), clip=str(backbone_folder), encoded=str(encoded))
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    # On CPUs `accelerate launch` wants MPI for several processes; torchrun is what it uses on GPUs.
+    launchers = {
+        1: [
+            "accelerate.commands.launch",
+            "--cpu",
+            "--num_processes",
+            "1",
+            "--num_machines",
+            "1",
+            "--mixed_precision",
+            "no",
+            "--dynamo_backend",
+            "no",
+        ],
+        2: ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"],
+    }
+    curves = []
+    for processes, launcher in launchers.items():
+        run = str(tmp_path / f"run{processes}")
+        command = [sys.executable, "-m", *launcher, str(script), run]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        count, history = json.loads((tmp_path / f"run{processes}.json").read_text())
+        assert count == processes
+        curves.append([row["loss"] for row in history])
+    np.testing.assert_allclose(curves[0], curves[1], rtol=1e-5)

@@ -1,0 +1,61 @@
+"""Published recordings, read as they are."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+from factory import NAMES
+
+from clipworks import filtering
+from clipworks.chat import replay
+
+
+def test_published_recordings_are_read_in_their_three_shapes(tmp_path) -> None:
+    (tmp_path / "captions_0_2.json").write_text(
+        json.dumps({"0": ["1. A dog runs.", "2. Dogs.", "1. A cup."], "1": []})
+    )
+    (tmp_path / "captions_2_3.txt").write_text(
+        "[0] ('dog', 'cup')\n1. A dog and a cup.\n2. Cups.\n\n[1] ('bus', 'car')\n1. Bus.\n"
+    )
+    (tmp_path / "challenge_1.jsonl").write_text(
+        json.dumps({"labels": ["cup"], "captions": ["1. A cup."]}) + "\n"
+    )
+    (tmp_path / "early.json").write_text(json.dumps([{"id": 0, "caption": "A man."}]))
+    found = list(replay.recordings(tmp_path))
+    assert [(r.source, r.names, r.text) for r in found] == [
+        ("multi", (), "1. A dog runs.\n2. Dogs."),
+        ("multi", (), "1. A cup."),
+        ("multi", ("dog", "cup"), "1. A dog and a cup.\n2. Cups.\n"),
+        ("multi", ("bus", "car"), "1. Bus."),
+        ("challenge", ("cup",), "1. A cup."),
+        ("multi", (), "A man."),
+    ]
+    assert list(replay.combinations(tmp_path, NAMES)) == [("dog", "cup"), ("car", "bus")]
+    (tmp_path / "odd.json").write_text('["a", "b"]')
+    with pytest.raises(ValueError, match=r"odd\.json is of no known shape"):
+        list(replay.recordings(tmp_path))
+
+
+@pytest.mark.skipif(
+    "CLIPWORKS_REPLIES" not in os.environ, reason="CLIPWORKS_REPLIES names no folder"
+)
+@pytest.mark.parametrize(
+    ("file", "kept"),
+    [
+        ("captions_16207_17000.json", 13_566),
+        ("captions_17240_18000.json", 12_864),
+        ("captions_24200_24500.txt", 5_109),
+        ("captions_8000_8500.txt", 8_468),
+    ],
+)
+def test_real_replies_give_as_many_captions_as_the_authors_rules(file: str, kept: int) -> None:
+    folder = Path(os.environ["CLIPWORKS_REPLIES"]) / "captions"
+    rows = (
+        {"source": "multi", "names": r.names, "reply": r.text, "finish": "stop"}
+        for r in replay.recordings(folder)
+        if re.split(r"[:\[]", r.place)[0] == file
+    )
+    good = sum(c.reason is None for c in filtering.candidates(rows, min_length=6, max_length=149))
+    assert 0.98 * kept <= good <= 1.02 * kept
