@@ -9,7 +9,7 @@ export GOMP_SPINCOUNT := 0
 .PHONY: help setup repro test check dag ablation clean
 
 help:
-	@echo "make repro     rebuild the leaderboard (about 9 minutes on 2 cores)"
+	@echo "make repro     rebuild the leaderboard (6 to 10 minutes on 2 cores)"
 	@echo "make test      run the tests (minutes, offline)"
 	@echo "make check     format, lint, type-check"
 	@echo "make ablation  what each trick is worth, over 3 seeds (see README)"

@@ -1,4 +1,4 @@
-"""Peak memory as data grows: filter and labels, training, inference. Each size in a process of its own.
+"""Peak memory and time as data grows: filter, training, inference. Each size in its own process.
 
 Figures are the process's own (anonymous) memory: pages of memory-mapped files come and go as the
 system likes. The quick form goes up to a tenth of the real size.
@@ -84,7 +84,7 @@ torch.manual_seed(0)
 features = lambda: {{k: F.normalize(torch.randn(20, 32), dim=-1) for k in ("global", "local", "evidence")}}
 models = {{str(i): features() for i in range(6)}}
 scorer = Scorer.of(models, {{name: (4.0, 50.0) for name in models}})
-settings = inference.Options([2], False, 10, 256, "fp32", torch.float16, 10**8, False)
+settings = inference.Options({scales}, False, 10, 256, "fp32", torch.float16, 10**8, False)
 out = Path("{out}")
 Image.effect_noise((96, 96), 60).convert("RGB").save(out / "a.png")
 work = inference.Pass(clip, scorer, F.normalize(torch.randn(1000, 32), dim=-1), settings, torch.device("cpu"))
@@ -106,12 +106,12 @@ begin = time.time()
 """
 
 
-def measure(code: str, size: int) -> tuple[int, float]:
+def measure(code: str, size: int, scales: str = "[2]") -> tuple[int, float]:
     """Peak anonymous memory in MiB and seconds of one run."""
     with tempfile.TemporaryDirectory() as out:
         script = (
             STATUS
-            + code.format(size=size, out=out)
+            + code.format(size=size, out=out, scales=scales)
             + "\nprint('PEAK', peak // 1024, time.time() - begin)"
         )
         done = subprocess.run(
@@ -131,16 +131,23 @@ def main() -> None:
         "train": (TRAIN, [10_000, 1_000_000] if full else [10_000, 100_000]),
         "infer": (INFER, [1_000, 20_000] if full else [100, 400]),
     }
-    figures = {}
+    memory: dict[str, dict[str, int]] = {}
+    time: dict[str, dict[str, float]] = {}
     for name, (code, sizes) in questions.items():
-        found = [measure(code, size) for size in sizes]
-        for size, (peak, seconds) in zip(sizes, found, strict=True):
+        for size in sizes:
+            peak, seconds = measure(code, size)
             print(f"{name}: {size:,} items: {peak} MiB, {seconds:.1f} s", flush=True)
-        figures[name] = {str(size): peak for size, (peak, _) in zip(sizes, found, strict=True)}
-    low, high = (
-        sum(row[key] for row in figures.values() for key in [list(row)[place]]) for place in (0, 1)
-    )
-    print(json.dumps({"name": "memory", "ratio": round(high / low, 2), "MiB": figures}))
+            memory.setdefault(name, {})[str(size)] = peak
+            time.setdefault(name, {})[str(size)] = round(seconds, 1)
+    images = 1_000 if full else 100
+    for scales, windows in (("[2]", 41), ("[2, 3]", 141), ("[2, 3, 4]", 305)):
+        peak, seconds = measure(INFER, images, scales)
+        print(f"infer: {images:,} images of {windows} windows: {peak} MiB, {seconds:.1f} s")
+        memory.setdefault("windows", {})[str(windows)] = peak
+        time.setdefault("windows", {})[str(windows)] = round(seconds, 1)
+    low, high = (sum(list(memory[name].values())[place] for name in questions) for place in (0, 1))
+    figures = {"ratio": round(high / low, 2), "MiB": memory, "seconds": time}
+    print(json.dumps({"name": "memory", **figures}))
 
 
 if __name__ == "__main__":

@@ -63,16 +63,30 @@ class Bench:
                 scratch=Path(folder) / "state", make_teacher=make, label=f"seed {seed}",
             )  # fmt: skip
 
-    def stored(self, classes: dict[str, Tensor], blend: bool) -> tuple[Tensor, Tensor]:
-        """Logits (image, window, 2, class) and caption similarities of one model."""
+    def nearest(self, *, windows: bool) -> tuple[Tensor, Tensor]:
+        """Global features blended with their nearest captions, and the cosines with these."""
+        blended, cosines = [], []
+        for pooled in self.pooled:
+            some = pooled if windows else pooled[:1]
+            moved, near = visual.blend_captions(some.float(), self.bank, nearest=10)
+            blended.append(moved)
+            cosines.append(near)
+        return torch.stack(blended), torch.stack(cosines)
+
+    def score(
+        self, pooled: Tensor, classes: dict[str, Tensor], *, windows: bool, local: bool
+    ) -> Tensor:
+        """Logits (image, window, 2, class) of one model; zeros where `local` is not wanted."""
         scorer = Scorer.of({"one": classes}, {"one": (4.0, 50.0)})
-        logits, similarities = [], []
-        for pooled, dense in zip(self.pooled, self.dense, strict=True):
-            p = pooled.float()
-            blended, near = visual.blend_captions(p, self.bank, nearest=10)
-            logits.append(scorer.score(blended if blend else p, dense.float())[:, :, 0])
-            similarities.append(near)
-        return torch.stack(logits), torch.stack(similarities)
+        count = None if windows else 1
+        if not local:
+            both = 4.0 * pooled[:, :count].float() @ classes["global"].T
+            return torch.stack([both, torch.zeros_like(both)], dim=2)
+        found = [
+            scorer.score(p[:count].float(), d[:count].float())[:, :, 0]
+            for p, d in zip(pooled, self.dense, strict=True)
+        ]
+        return torch.stack(found)
 
     def test_map(self, logits: Tensor) -> float:
         """mAP on the test split, in percent."""
