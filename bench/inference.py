@@ -81,7 +81,7 @@ def main() -> None:
             work = inference.Pass(clip, Scorer.of(models, scales_of), bank, replace(settings), cpu)
             out = Path(temporary) / f"out{passes}"
             listed = {"folder": str(folder), "images": names}
-            inference.run_split(work, listed, out, scratch=out / "scratch", images_per_shard=100)
+            inference.run_split(work, listed, out, scratch=out / "scratch", per_shard=100)
 
         work = inference.Pass(clip, Scorer.of(features, scales_of), bank, settings, cpu)
         windows = sum(len(work.cut(folder, name).boxes) for name in names)

@@ -89,7 +89,7 @@ out = Path("{out}")
 Image.effect_noise((96, 96), 60).convert("RGB").save(out / "a.png")
 work = inference.Pass(clip, scorer, F.normalize(torch.randn(1000, 32), dim=-1), settings, torch.device("cpu"))
 listed = dict(folder=str(out), images=["a.png"] * {size})
-inference.run_split(work, listed, out / "o", scratch=out / "s", images_per_shard=100)
+inference.run_split(work, listed, out / "o", scratch=out / "s", per_shard=100)
 """
 STATUS = """
 import threading, time, sys

@@ -115,17 +115,18 @@ class CaptionTable:
         self.class_names = tuple(class_names)
         if not path.exists():
             raise ValueError(f"{path} does not exist; run the stage that writes it (`dvc repro`)")
-        table = pq.read_table(path)
+        table = pq.read_table(path, read_dictionary=["source"])
         labels = table["labels"].combine_chunks()
         self._flat = labels.flatten().to_numpy()
         lengths = pc.list_value_length(labels).to_numpy(zero_copy_only=False)
-        self._ends = np.concatenate([[0], lengths.cumsum()])
+        self._ends = np.zeros(len(lengths) + 1, np.int64)
+        np.cumsum(lengths, out=self._ends[1:])
         count = len(table)
         has = table.column_names
-        self.text = table["text"].to_numpy().astype(np.int64) if "text" in has else np.arange(count)
+        self.text = table["text"].to_numpy() if "text" in has else np.arange(count)
         held = table["held_out"].to_numpy() if "held_out" in has else np.zeros(count)
         self.held_out = held.astype(bool)
-        coded = table["source"].combine_chunks().dictionary_encode()
+        coded = table["source"].unify_dictionaries().combine_chunks()
         self._sources = coded.dictionary.to_pylist()
         self._source = coded.indices.to_numpy().astype(np.int8)
 

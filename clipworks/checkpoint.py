@@ -13,13 +13,21 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 STATE = "state.safetensors"
+LARGE = 2**28  # bytes
 
 
 def scratch_folder(stage: str, settings: Any, inputs: list[Path]) -> Path:
-    """A folder that belongs to these settings and these inputs alone."""
+    """A folder that belongs to these settings, these inputs and this code alone.
+
+    Files over LARGE count by size and time of change: reading them would take too long.
+    """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
-    for path in inputs:
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    for path in [*sorted(inputs), *sorted(Path(__file__).parent.rglob("*.py"))]:
+        about = path.stat()
+        if about.st_size > LARGE:
+            digest.update(f"{path} {about.st_size} {about.st_mtime_ns}".encode())
+        else:
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
     return Path("scratch") / f"{stage}-{digest.hexdigest()[:16]}"
 
 

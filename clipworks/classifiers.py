@@ -18,7 +18,10 @@ def assemble(
     groups: Sequence[tuple[str, ...]],
     tuned: Mapping[str, Path],
 ) -> Scorer:
-    """Class features of the three hand baselines and of every tuned model.
+    """Class features of the hand baselines and of every tuned model.
+
+    The three hand baselines see the image alone; a fourth, 80 templates, has the captions blended
+    in as the tuned models have, to take the windows as they take them.
 
     Args:
         groups: the composed combinations, for the compound baseline.
@@ -29,9 +32,11 @@ def assemble(
         "hand80": hand.eighty_templates(clip, class_names),
         "compound": hand.compound(clip, class_names, groups),
     }
+    plain = tuple(classes)
+    classes["hand80_blended"] = classes["hand80"]
     scales = dict.fromkeys(classes, (scoring.GLOBAL_SCALE, scoring.SPATIAL_SCALE))
     for name, path in tuned.items():
         prompts = load(path, clip, class_names)
         classes[name] = prompts(clip.model)
         scales[name] = (float(prompts.global_scale), float(prompts.spatial_scale))
-    return Scorer.of(classes, scales)
+    return Scorer.of(classes, scales, plain)

@@ -9,6 +9,8 @@ from torch.nn import functional as F
 from clipworks.jaxshapes import Float, UInt8
 from clipworks.windows import Box
 
+AT_ONCE = 2**26  # bytes of resized windows: slender ones are long before their centre is cut
+
 
 def pixels(image: Image.Image) -> UInt8[Tensor, "3 height width"]:
     """The image as uint8, stored channels-last, as the fast CPU resize wants it."""
@@ -30,8 +32,12 @@ def cut(
         shapes.setdefault((box.right - box.left, box.bottom - box.top), []).append(i)
     out = image.new_zeros((len(boxes), size, size, 3)).permute(0, 3, 1, 2)
     for (width, height), rows in shapes.items():
-        crops = torch.stack([_crop(image, boxes[i]) for i in rows])
-        out[rows] = _resize(crops, width, height, size, resize_mode)
+        w, h = _resized(width, height, size, resize_mode)
+        at_once = max(1, AT_ONCE // (3 * w * h))
+        for start in range(0, len(rows), at_once):
+            part = rows[start : start + at_once]
+            crops = torch.stack([_crop(image, boxes[i]) for i in part])
+            out[part] = _centred(_bicubic(crops, h, w), size)
     return out
 
 
@@ -39,14 +45,20 @@ def _crop(image: Tensor, box: Box) -> Tensor:
     return image[:, box.top : box.bottom, box.left : box.right]
 
 
-def _resize(crops: Tensor, width: int, height: int, size: int, mode: str) -> Tensor:
+def _resized(width: int, height: int, size: int, mode: str) -> tuple[int, int]:
+    """Width and height to which a window is brought, before the centre is cut or padded."""
     if mode == "squash":
-        return _bicubic(crops, size, size)
+        return size, size
     sides = (width, height)
     ratio = size / (min(sides) if mode == "shortest" else max(sides))
     w, h = (size if side * ratio == size else max(1, round(side * ratio)) for side in sides)
-    crops = _bicubic(crops, h, w)
-    if mode == "longest":
+    return w, h
+
+
+def _centred(crops: Tensor, size: int) -> Tensor:
+    """Cut the centre out of what is larger than `size`, pad what is smaller with black."""
+    h, w = crops.shape[-2:]
+    if h < size or w < size:
         left, top = (size - w) // 2, (size - h) // 2
         return F.pad(crops, (left, size - w - left, top, size - h - top))
     left, top = round((w - size) / 2.0), round((h - size) / 2.0)

@@ -10,7 +10,7 @@ import yaml
 from torch import Tensor
 
 from clipworks import fusion
-from clipworks.jaxshapes import Float
+from clipworks.jaxshapes import Float, Int
 from clipworks.params.ensemble import Ensemble
 
 
@@ -71,11 +71,7 @@ def model_logits(
     conditional: Float[Tensor, "class class"],
 ) -> Float[Tensor, "image class"]:
     """global + w·fused global windows + k·(local + w·fused local windows)."""
-    both, local = logits[:, :, 0], logits[:, :, 1]
-    if recipe.cooccurrence_weight:
-        local = fusion.add_cooccurrence(local, conditional, recipe.cooccurrence_weight)
-    if recipe.standardise == "windows":
-        both, local = fusion.standardise(both), fusion.standardise(local)
+    both, local = _branches(logits, recipe, conditional)
     total = both[:, 0]
     if recipe.local_weight:
         total = total + recipe.local_weight * local[:, 0]
@@ -87,12 +83,44 @@ def model_logits(
     return fusion.standardise(total) if recipe.standardise == "image" else total
 
 
-def _fuse(logits: Tensor, similarities: Tensor, recipe: Recipe) -> Tensor:
-    weighted = fusion.weigh_windows(
+def deciding_window(
+    logits: Float[Tensor, "image window 2 class"],
+    similarities: Float[Tensor, "image window nearest"],
+    recipe: Recipe,
+    conditional: Float[Tensor, "class class"],
+) -> Int[Tensor, "image class"]:
+    """The window whose weighted logits, global and local, are highest for each class.
+
+    Window 0, the whole image, only where there is no other.
+    """
+    if logits.shape[1] == 1:
+        return torch.zeros(len(logits), logits.shape[-1], dtype=torch.long)
+    both, local = _branches(logits, recipe, conditional)
+    spoken = _weigh(both, similarities, recipe)
+    if recipe.local_weight:
+        spoken = spoken + recipe.local_weight * _weigh(local, similarities, recipe)
+    return spoken.argmax(dim=1) + 1
+
+
+def _branches(logits: Tensor, recipe: Recipe, conditional: Tensor) -> tuple[Tensor, Tensor]:
+    """Global and local logits with everything that changes them before windows are fused."""
+    both, local = logits[:, :, 0], logits[:, :, 1]
+    if recipe.cooccurrence_weight:
+        local = fusion.add_cooccurrence(local, conditional, recipe.cooccurrence_weight)
+    if recipe.standardise == "windows":
+        both, local = fusion.standardise(both), fusion.standardise(local)
+    return both, local
+
+
+def _weigh(logits: Tensor, similarities: Tensor, recipe: Recipe) -> Tensor:
+    return fusion.weigh_windows(
         logits[:, 1:], similarities[:, 1:], similarity=recipe.similarity, variance=recipe.variance
     )
+
+
+def _fuse(logits: Tensor, similarities: Tensor, recipe: Recipe) -> Tensor:
     return fusion.aggregate(
-        weighted,
+        _weigh(logits, similarities, recipe),
         recipe.aggregation,
         threshold=recipe.threshold,
         top_k=recipe.top_k,
@@ -119,6 +147,10 @@ def route(
         for model in params.weights:
             _check_model(model, models)
         total = sum(params.weights.values())
+        if total <= 0:
+            raise ValueError(
+                f"ensemble.weights: {params.weights}: give at least one of {models} more than 0"
+            )
         shares = {model: weight / total for model, weight in params.weights.items()}
         return {name: shares for name in class_names}
     routes = {name: {params.default_model: 1.0} for name in class_names}

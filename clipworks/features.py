@@ -98,7 +98,7 @@ class CaptionFeatures:
             if not (folder / name).exists():
                 raise ValueError(f"{folder} lacks {name}; run `dvc repro encode_captions` first")
         self.tokens = np.load(folder / TOKENS, mmap_mode="r", allow_pickle=False)
-        self.offsets = np.load(folder / OFFSETS, allow_pickle=False)
+        self.offsets = np.load(folder / OFFSETS, mmap_mode="r", allow_pickle=False)
 
         self._held: Tensor | None = None
 

@@ -7,6 +7,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 # Sizes are checked against infer.max_pixels before a pixel is decoded.
 Image.MAX_IMAGE_PIXELS = None
+SLENDER = 100  # a tower sees nothing in such an image, and its windows take gigabytes to resize
 
 
 class BadImage(Exception):
@@ -20,7 +21,7 @@ def read(path: Path, *, max_pixels: int) -> Image.Image:
     gives its first frame. The file's content counts, not its extension.
 
     Raises:
-        BadImage: missing, empty, truncated, no image, or more than `max_pixels`.
+        BadImage: missing, empty, truncated, no image, more than `max_pixels`, or too slender.
     """
     try:
         if path.stat().st_size == 0:
@@ -33,14 +34,28 @@ def read(path: Path, *, max_pixels: int) -> Image.Image:
                         f"{image.width} x {image.height} pixels are more than infer.max_pixels "
                         f"({max_pixels:,})"
                     )
+                if max(image.size) > SLENDER * min(image.size):
+                    raise BadImage(
+                        f"{image.width} x {image.height} pixels: one side is more than {SLENDER} "
+                        "times the other"
+                    )
                 image.load()
-                return _rgb(ImageOps.exif_transpose(image))
+                return _rgb(_upright(image))
     except FileNotFoundError:
         raise BadImage("the file does not exist") from None
     except UnidentifiedImageError:
         raise BadImage("no image format that Pillow knows") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except BadImage:
+        raise
+    except Exception as error:  # decoders meet broken data with errors of many kinds
         raise BadImage(f"broken image data: {error}") from None
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # damaged metadata says nothing of the pixels
+        return image
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -108,7 +108,7 @@ class Pass:
             blended, nearest = visual.blend_captions(
                 pooled, self._bank, nearest=self._options.nearest
             )
-            logits.append(self._scorer.score(blended, dense).to(self._options.store).cpu())
+            logits.append(self._scorer.score(pooled, blended, dense).to(self._options.store).cpu())
             similarities.append(nearest.to(self._options.store).cpu())
             if self._options.keep_features:
                 kept_pooled.append(pooled.to(self._options.store).cpu())
@@ -148,7 +148,7 @@ def fingerprint(listed: dict[str, Any]) -> list[Any]:
 
 
 def run_split(
-    work: Pass, listed: dict[str, Any], out: Path, *, scratch: Path, images_per_shard: int
+    work: Pass, listed: dict[str, Any], out: Path, *, scratch: Path, per_shard: int
 ) -> dict[str, str]:
     """Score a split into shards, with a manifest; finished shards survive a kill in `scratch`.
 
@@ -164,13 +164,15 @@ def run_split(
     shards: list[dict[str, Any]] = []
     bad: dict[str, str] = {}
     with tqdm(total=len(names), desc=f"infer {out.name}", unit="image", mininterval=1) as bar:
-        for number, start in enumerate(range(0, len(names), images_per_shard)):
-            part = names[start : start + images_per_shard]
+        for number, start in enumerate(range(0, len(names), per_shard)):
+            part = names[start : start + per_shard]
             done = scratch / f"{number:05d}.safetensors"
             about = scratch / f"{number:05d}.json"
             if not about.exists():
                 good, reasons = _shard(work, folder, part, done, bar)
-                about.write_text(json.dumps({"images": good, "bad": reasons}), encoding="utf-8")
+                draft = about.with_suffix(".tmp")
+                draft.write_text(json.dumps({"images": good, "bad": reasons}), encoding="utf-8")
+                draft.replace(about)
             else:
                 bar.update(len(part))
             facts = json.loads(about.read_text(encoding="utf-8"))
@@ -181,6 +183,16 @@ def run_split(
     scorer = work._scorer
     manifest.write(out, models=list(scorer.names), classes=scorer.classes, shards=shards)
     return bad
+
+
+def check_share(bad: dict[str, dict[str, str]], total: int, allowed: float, report: Path) -> None:
+    """Raises ValueError where more than the allowed share of the images is bad."""
+    share = sum(map(len, bad.values())) / max(total, 1)
+    if share > allowed:
+        raise ValueError(
+            f"{share:.2%} of the images are bad, infer.max_bad_share allows {allowed:.2%}; "
+            f"{report} lists them with their reasons"
+        )
 
 
 def _shard(

@@ -5,18 +5,34 @@ Inductive rows need one image at a time. The transductive row looks at all test 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from clipworks import fusion, manifest
-from clipworks.ensemble import Recipe, combine, model_logits
+from clipworks.ensemble import Recipe, combine, deciding_window, model_logits
+from clipworks.jaxshapes import Int
 from clipworks.params.ensemble import Ensemble
-from clipworks.stored import read
+from clipworks.stored import Stored, read
 from clipworks.tables import Writer, logits_schema
 
-HAND = ("hand", "hand80", "compound")
+HAND = ("hand", "hand80", "compound")  # of the image alone
+HAND_WINDOWS = "hand80_blended"  # windows with captions blended in, as the tuned models have them
+
+
+@dataclass(frozen=True)
+class Board:
+    """Logits of shape (image, class) by row, the images' names, and what decided the ensemble.
+
+    `windows`, of shape (image, class), is the window that spoke for each class most, at the model
+    that decides it most; 0 stands for the whole image.
+    """
+
+    rows: dict[str, Tensor]
+    images: list[str]
+    windows: Int[Tensor, "image class"]
 
 
 def rows(
@@ -25,26 +41,55 @@ def rows(
     models: Sequence[str],
     routes: dict[str, dict[str, float]],
     conditional: Tensor,
-) -> tuple[dict[str, Tensor], list[str]]:
-    """All rows from stored windows, streamed.
-
-    Returns:
-        logits of shape (image, class) by row name, and the image names.
-    """
+) -> Board:
+    """All rows from stored windows, streamed."""
     order = {name: i for i, name in enumerate(manifest.read(folder)["models"])}
     found: dict[str, list[Tensor]] = {}
     images: list[str] = []
+    windows: list[Tensor] = []
     for stored in read(folder):
         images += stored.names
         for name, value in _some(
             stored.logits, stored.similarities, order, params, models, routes, conditional
         ).items():
             found.setdefault(name, []).append(value)
+        windows.append(_deciding(stored, order, params, routes, conditional))
     done = {name: torch.cat(parts) for name, parts in found.items()}
     # A class's own scale does not change its AP, so this matters only where models are averaged.
     scaled = [fusion.standardise_classes(done[f"{model}_windows"]) for model in models]
     done["average_transductive"] = torch.stack(scaled).mean(dim=0)
-    return done, images
+    return Board(done, images, torch.cat(windows))
+
+
+def _deciding(
+    stored: Stored,
+    order: dict[str, int],
+    params: Ensemble,
+    routes: dict[str, dict[str, float]],
+    conditional: Tensor,
+) -> Tensor:
+    """The window that speaks most for each class at the model with the largest share in it."""
+    main = [max(shares, key=lambda model: shares[model]) for shares in routes.values()]
+    by_model = {
+        model: deciding_window(
+            stored.logits[:, :, :, order[model]],
+            stored.similarities,
+            Recipe.of(params, model),
+            conditional,
+        )
+        for model in sorted(set(main))
+    }
+    return torch.stack([by_model[model][:, i] for i, model in enumerate(main)], dim=1)
+
+
+def submission(images: Sequence[str], scored: Sequence[str], logits: Tensor) -> list[list[float]]:
+    """One row per image in the given order; an image that could not be scored gets each class's
+    lowest logit, so that no row moves and none of its classes ranks before a scored image's."""
+    place = {name: row for row, name in enumerate(scored)}
+    lowest = logits.amin(dim=0)
+    rows = [logits[place[name]] if name in place else lowest for name in images]
+    found: list[list[float]] = torch.round(torch.stack(rows), decimals=5).tolist()
+    return found
 
 
 def _some(
@@ -69,9 +114,9 @@ def _some(
         result[f"{label}_standardised"] = fusion.standardise(result[label])
     result["zero_shot_80_patches"] = logits[:, 0, 1, order["hand80"]]
     result["zero_shot_80_patches_standardised"] = fusion.standardise(result["zero_shot_80_patches"])
-    result["zero_shot_80_windows"] = of("hand80", Recipe.of(params, "none"))
+    result["zero_shot_80_windows"] = of(HAND_WINDOWS, Recipe.of(params, "none"))
     result["zero_shot_80_windows_standardised"] = of(
-        "hand80", Recipe.of(params, "none").only(standardise="windows")
+        HAND_WINDOWS, Recipe.of(params, "none").only(standardise="windows")
     )
     by_model = {}
     for model in models:

@@ -1,6 +1,9 @@
 """What a step of prompt tuning minimises, and how fast."""
 
 import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +16,18 @@ from clipworks.prompts import Prompts
 
 
 def learning_rate(schedule: Schedule, epoch: int) -> float:
-    """Learning rate of an epoch (from 0): warm-up, then decay over the whole schedule."""
+    """Learning rate of an epoch (from 0): warm-up, then the decay from its beginning.
+
+    The decay is as long as the schedule and begins after the warm-up, as in Dassl, which the
+    solution trains with.
+    """
     if schedule.warmup != "none" and epoch < schedule.warmup_epochs:
         if schedule.warmup == "constant":
             return schedule.warmup_lr
         share = (epoch + 1) / (schedule.warmup_epochs + 1)
         return schedule.warmup_lr + share * (schedule.lr - schedule.warmup_lr)
-    done = epoch / schedule.epochs
+    late = schedule.warmup_epochs if schedule.warmup != "none" else 0
+    done = (epoch - late) / schedule.epochs
     factors = {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}
     return schedule.lr * factors[schedule.decay]
 
@@ -27,15 +35,24 @@ def learning_rate(schedule: Schedule, epoch: int) -> float:
 class Objective:
     """The loss of one batch, for a student and perhaps its teacher."""
 
-    def __init__(self, model: nn.Module, settings: TrainModel, statistics: LabelStatistics) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        settings: TrainModel,
+        statistics: LabelStatistics,
+        autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> None:
+        """`autocast` is for the text tower alone: logits and losses are computed in float32."""
         self._model = model
+        self._autocast = autocast
         self._settings = settings
         self._statistics = statistics
         self._loss = LOSSES[settings.loss]
 
     def logits(self, prompts: Prompts, batch: Packed) -> tuple[Tensor, Tensor]:
         """Global and local logits, each of shape (caption, class)."""
-        classes = prompts(self._model)
+        with self._autocast():
+            classes = prompts(self._model)
         both = scoring.global_logits(batch.pooled, classes["global"], prompts.global_scale)
         local = scoring.packed_local_logits(
             batch.parts,

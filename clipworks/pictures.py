@@ -37,25 +37,20 @@ class Shown:
     files: Sequence[str]
     labels: np.ndarray  # (image, class), at least as many rows as files
     logits: np.ndarray  # likewise
-    windows: Path  # where the infer stage stored them
-    routes: dict[str, dict[str, float]]
+    windows: np.ndarray  # likewise: the window that decided each class
+    boxes: Path  # where the infer stage stored them
 
 
 def page(out: Path, shown: Shown, class_names: Sequence[str]) -> None:
     """Draw images, each predicted as many classes as it has (at least one), and index.html."""
     out.mkdir(parents=True, exist_ok=True)
-    listed = manifest.read(shown.windows)
+    shards = manifest.read(shown.boxes)["shards"]
     tags = []
     for row, name in enumerate(shown.files):
         truth = shown.labels[row]
         chosen = np.argsort(-shown.logits[row], kind="stable")[: max(1, int(truth.sum()))].tolist()
-        windows, boxes = _windows(shown.windows, listed, name)
-        votes = []
-        for index in chosen:
-            shares = shown.routes[class_names[index]]
-            model = listed["models"].index(max(shares, key=lambda key: shares[key]))
-            box = boxes[_deciding(windows[:, :, model, index])]
-            votes.append(Vote(class_names[index], box, bool(truth[index])))
+        boxes = _boxes(shown.boxes, shards, name)
+        votes = [Vote(class_names[i], boxes[shown.windows[row, i]], bool(truth[i])) for i in chosen]
         missed = [class_names[int(c)] for c in np.flatnonzero(truth) if c not in chosen]
         # The infer stage has read this image already, so its size is no question any more.
         picture = draw(images.read(shown.folder / name, max_pixels=10**10), votes, missed)
@@ -68,7 +63,7 @@ def page(out: Path, shown: Shown, class_names: Sequence[str]) -> None:
 def draw(image: Image.Image, votes: Sequence[Vote], missed: Sequence[str]) -> Image.Image:
     """Two panels side by side: right votes and wrong votes, with their boxes."""
     scale = PANEL / max(image.size)
-    size = (round(image.width * scale), round(image.height * scale))
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     small = image.resize(size, Image.Resampling.BICUBIC)
     sheet = Image.new("RGB", (2 * PANEL + 12, size[1] + 22), "white")
     pen = ImageDraw.Draw(sheet)
@@ -77,12 +72,10 @@ def draw(image: Image.Image, votes: Sequence[Vote], missed: Sequence[str]) -> Im
         sheet.paste(small, (left, 0))
         for line, vote in enumerate(vote for vote in votes if vote.right == right):
             x0, y0, x1, y1 = (round(value * scale) for value in vote.box)
-            inset = 2 * line  # equal boxes stay apart
-            pen.rectangle(
-                (left + x0 + inset, y0 + inset, left + x1 - 1 - inset, y1 - 1 - inset),
-                outline=color,
-                width=2,
-            )
+            # Equal boxes stay apart, as far as there is room in them.
+            inset = max(0, min(2 * line, (x1 - x0 - 3) // 2, (y1 - y0 - 3) // 2))
+            x1, y1 = max(x0 + inset, x1 - 1 - inset), max(y0 + inset, y1 - 1 - inset)
+            pen.rectangle((left + x0 + inset, y0 + inset, left + x1, y1), outline=color, width=2)
             place = (left + x0 + inset + 3, y0 + inset + 2 + 13 * line)
             pen.rectangle(pen.textbbox(place, vote.name, _font()), fill=color)
             pen.text(place, vote.name, fill="white", font=_font())
@@ -95,27 +88,15 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(11)
 
 
-def _windows(
-    infer: Path, listed: dict[str, Any], name: str
-) -> tuple[np.ndarray, list[tuple[int, int, int, int]]]:
-    """An image's stored logits (window, 2, model, class) and boxes."""
-    for shard in listed["shards"]:
+def _boxes(
+    infer: Path, shards: Sequence[dict[str, Any]], name: str
+) -> list[tuple[int, int, int, int]]:
+    """An image's boxes as stored; the first is the whole image."""
+    for shard in shards:
         if name in shard["images"]:
             place = shard["images"].index(name)
             with safe_open(str(infer / shard["file"]), framework="np") as file:
                 begin, end = file.get_tensor("offsets")[place : place + 2]
-                logits = file.get_slice("logits")[int(begin) : int(end)]
                 boxes = file.get_slice("boxes")[int(begin) : int(end)]
-            return logits.astype(np.float32), [tuple(box) for box in boxes.tolist()]
+            return [tuple(box) for box in boxes.tolist()]
     raise ValueError(f"{infer} holds no windows of {name}")
-
-
-def _deciding(logits: np.ndarray) -> int:
-    """The window whose logits, global and local, speak most for a class.
-
-    Args:
-        logits: of one class at the model that decides it, of shape (window, 2).
-    """
-    spoken = logits.sum(axis=1)
-    # Window 0 is the whole image: shown only where there is no other.
-    return int(spoken[1:].argmax()) + 1 if len(spoken) > 1 else 0

@@ -175,8 +175,7 @@ def _name_pieces(backbone: Backbone, names: Sequence[str], contexts: int) -> dic
             f"tokens, the text tower of {backbone.name} has {fit}; use at most "
             f"{fit - longest - 1} contexts"
         )
-    with torch.no_grad():
-        embedded = text.token_embedding(backbone.model)(tokens[:, : longest + 1])
+    embedded = _embed(backbone, tokens[:, : longest + 1])
     return {
         "start": embedded[:1, :1].clone(),
         "name": embedded[:, 1:].clone(),
@@ -192,5 +191,12 @@ def _word_embeddings(backbone: Backbone, words: str, contexts: int) -> Tensor:
         raise ValueError(
             f"init_words {words!r} has {count} tokens, but contexts is {contexts}; make them equal"
         )
-    with torch.no_grad():
-        return text.token_embedding(backbone.model)(tokens[0, 1 : 1 + count]).clone()
+    return _embed(backbone, tokens[0, 1 : 1 + count])
+
+
+@torch.no_grad()
+def _embed(backbone: Backbone, tokens: Tensor) -> Tensor:
+    """Token embeddings on the CPU, wherever the tower has gone by now."""
+    embedding = text.token_embedding(backbone.model)
+    found: Tensor = embedding(tokens.to(embedding.weight.device)).cpu()
+    return found.clone()

@@ -17,7 +17,8 @@ class Progress:
     """Where training stands; everything that a resumed run needs beside tensors."""
 
     epoch: int = 0  # epochs that are done
-    best_epoch: int = 0
+    best_epoch: int = 0  # of the highest held-out mAP
+    taken_epoch: int = 0  # whose prompts are kept
     best_map: float = -1.0
     history: list[dict[str, int | float]] = field(default_factory=list)
 
@@ -29,15 +30,21 @@ class Result:
     prompts: Prompts
     progress: Progress
     class_ap: np.ndarray  # held-out AP of each class, nan where no held-out caption names it
+    class_mask: np.ndarray  # bool: the classes that the model is for
     steps: int
 
 
 def held_out_metrics(result: Result, class_names: Sequence[str]) -> dict[str, Any]:
-    """Held-out mAP, its epoch, and the AP of each class (None where no held-out caption names it)."""
+    """Held-out mAP over the classes that the model is for, and over all; its epoch; each class's AP.
+
+    AP is None where no held-out caption names the class.
+    """
     ap = zip(class_names, result.class_ap.tolist(), strict=True)
+    own = np.where(result.class_mask, result.class_ap, np.nan)
     return {
-        "held_out_mAP": round(100 * float(np.nanmean(result.class_ap)), 2),
-        "best_epoch": result.progress.best_epoch,
+        "held_out_mAP": round(100 * float(np.nanmean(own)), 2),
+        "held_out_mAP_all_classes": round(100 * float(np.nanmean(result.class_ap)), 2),
+        "epoch": result.progress.taken_epoch,
         "class_ap": {name: None if math.isnan(value) else round(value, 6) for name, value in ap},
     }
 

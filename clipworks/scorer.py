@@ -1,5 +1,6 @@
 """Several models' class features side by side, so that a batch is scored in one product."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,12 +23,20 @@ class Scorer:
     has_evidence: Float[Tensor, " model"]
     global_scale: Float[Tensor, " model"]
     spatial_scale: Float[Tensor, " model"]
+    plain: Float[Tensor, "plain dim"]  # columns again of the models that take no captions
+    plain_models: tuple[int, ...]
 
     @staticmethod
     def of(
-        models: dict[str, dict[str, Tensor]], scales: dict[str, tuple[float, float]]
+        models: dict[str, dict[str, Tensor]],
+        scales: dict[str, tuple[float, float]],
+        plain: Collection[str] = (),
     ) -> "Scorer":
-        """From class features by model and kind, each of shape (class, dim), and their scales."""
+        """From class features by model and kind, each of shape (class, dim), and their scales.
+
+        Args:
+            plain: models whose global logits come from the image alone, without nearest captions.
+        """
         features = list(models.values())
         return Scorer(
             names=tuple(models),
@@ -38,6 +47,10 @@ class Scorer:
             has_evidence=torch.tensor([float("evidence" in f) for f in features]),
             global_scale=torch.tensor([scales[name][0] for name in models]),
             spatial_scale=torch.tensor([scales[name][1] for name in models]),
+            plain=torch.cat(
+                [features[0]["global"][:0], *(models[n]["global"] for n in models if n in plain)]
+            ),
+            plain_models=tuple(i for i, name in enumerate(models) if name in plain),
         )
 
     def to(self, device: torch.device) -> "Scorer":
@@ -50,11 +63,16 @@ class Scorer:
     def score(
         self,
         pooled: Float[Tensor, "window dim"],
+        blended: Float[Tensor, "window dim"],
         dense: Float[Tensor, "window position dim"],
     ) -> Float[Tensor, "window 2 model class"]:
         """Global (0) and local (1) logits of every window for every model."""
         shape = (len(self.names), self.classes)
-        glob = (pooled @ self.globals.T).unflatten(-1, shape) * self.global_scale[:, None]
+        glob = (blended @ self.globals.T).unflatten(-1, shape)
+        if self.plain_models:
+            alone = (pooled @ self.plain.T).unflatten(-1, (-1, self.classes))
+            glob[:, list(self.plain_models)] = alone
+        glob = glob * self.global_scale[:, None]
         similarity = (dense @ self.locals.T).unflatten(-1, shape)
         spatial = self.spatial_scale[:, None]
         where = similarity

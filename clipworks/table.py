@@ -21,8 +21,8 @@ MEANING = {
     "zero_shot_compound_standardised": "company, each image standardised",
     "zero_shot_80_patches": "80 templates on the patches of one pass",
     "zero_shot_80_patches_standardised": "patches, each image standardised",
-    "zero_shot_80_windows": "80 templates with windows",
-    "zero_shot_80_windows_standardised": "80 templates with windows, each window standardised",
+    "zero_shot_80_windows": "80 templates with windows and caption blend, as the tuned models have them",
+    "zero_shot_80_windows_standardised": "the same, each window standardised over classes",
     **{
         f"{model}_{kind}": f"{model} prompts, {'whole image' if kind == 'whole' else 'with windows'}"
         for model in MODELS

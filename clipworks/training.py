@@ -79,8 +79,13 @@ def fit(
     optimizer = accelerator.prepare(optimizer)
     best = {name: value.detach().clone() for name, value in prompts.state_dict().items()}
     modules = {"student": prompts, "teacher": teacher}
-    progress = Progress(**load_state(scratch, modules, best, optimizer))
-    objective = Objective(model, settings, _to(data.table.statistics(data.train), device))
+    progress, scaler = Progress(), accelerator.scaler  # None but for fp16
+    if state := load_state(scratch, modules, best, optimizer):
+        if kept := state.pop("scaler"):
+            scaler.load_state_dict(kept)
+        progress = Progress(**state)
+    statistics = _to(data.table.statistics(data.train), device)
+    objective = Objective(model, settings, statistics, accelerator.autocast)
     batches = max(1, math.ceil(len(data.train) / settings.batch_size))
     stop = settings.schedule.stop
     bar = tqdm(
@@ -135,13 +140,18 @@ def fit(
                 {"epoch": epoch, "lr": rate, "loss": loss, "held_out_mAP": held_out}
             )
             progress.epoch = epoch + 1
-            if held_out > progress.best_map or settings.checkpoint == "last":
+            better = held_out > progress.best_map
+            if better:
                 progress.best_map, progress.best_epoch = held_out, epoch
+            if better or settings.checkpoint == "last":
+                progress.taken_epoch = epoch
                 best = {name: value.detach().clone() for name, value in shown.state_dict().items()}
             if accelerator.is_main_process:
-                save_state(scratch, modules, best, optimizer, vars(progress))
+                state = {"scaler": scaler.state_dict() if scaler else None, **vars(progress)}
+                save_state(scratch, modules, best, optimizer, state)
     prompts.load_state_dict(best)
-    return Result(prompts, progress, evaluate(prompts, model, data), progress.epoch * batches)
+    ap = evaluate(prompts, model, data)
+    return Result(prompts, progress, ap, data.class_mask, progress.epoch * batches)
 
 
 def _step(
@@ -163,8 +173,7 @@ def _step(
     if len(rows):
         batch = data.features.batch(data.table.text[rows], accelerator.device)
         labels = torch.from_numpy(data.labels(rows)).to(accelerator.device).long()
-        with accelerator.autocast():
-            loss = objective(prompts, teacher, batch, labels) * weight
+        loss = objective(prompts, teacher, batch, labels) * weight
     else:  # the last batch may be smaller than the number of processes
         loss = sum((p.sum() * 0.0 for p in learned), torch.zeros((), device=accelerator.device))
     accelerator.backward(loss)

@@ -23,16 +23,24 @@ def features(
     Raises:
         ValueError: a tower of another kind.
     """
-    if hasattr(visual, "attnpool") and hasattr(visual, "layer4"):
-        pooled, dense = _resnet(visual, images, positional)
-    elif hasattr(visual, "transformer") and hasattr(visual, "conv1"):
-        pooled, dense = _vit(visual, images)
-    else:
-        raise ValueError(
-            f"dense features are known for open_clip's ModifiedResNet and VisionTransformer, not for "
-            f"{type(visual).__name__}"
-        )
+    check(visual, "this model")
+    pooled, dense = (
+        _resnet(visual, images, positional) if _is_resnet(visual) else _vit(visual, images)
+    )
     return F.normalize(pooled.float(), dim=-1), F.normalize(dense.float(), dim=-1)
+
+
+def check(visual: Any, name: str) -> None:
+    """Raises ValueError, with the model's name, for a tower whose dense features are not known."""
+    if not _is_resnet(visual) and not (hasattr(visual, "transformer") and hasattr(visual, "conv1")):
+        raise ValueError(
+            f"backbone.model: {name} has the visual tower {type(visual).__name__}; dense features "
+            "are known for open_clip's ModifiedResNet and VisionTransformer"
+        )
+
+
+def _is_resnet(visual: Any) -> bool:
+    return hasattr(visual, "attnpool") and hasattr(visual, "layer4")
 
 
 def trunk(visual: Any, images: Float[Tensor, "window 3 size size"]) -> Tensor:

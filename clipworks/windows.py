@@ -14,7 +14,7 @@ class Box(NamedTuple):
 
 
 def boxes(width: int, height: int, scales: Sequence[int]) -> list[Box]:
-    """All windows of an image; those that small images make equal are listed once.
+    """All windows of an image; those of a scale that a small image makes equal are listed once.
 
     For each scale s: squares of 1/s of the sides on a 2s x 2s grid; 1/s x 2/s on 2s x s; 1/s x 1.5/s
     on floor(4s/3) x 2; from s = 3 on 2/s x 3/s on s x floor(2s/3); and the transposes of the last
@@ -26,12 +26,13 @@ def boxes(width: int, height: int, scales: Sequence[int]) -> list[Box]:
     """
     if width < 1 or height < 1:
         raise ValueError(f"an image of {width} x {height} pixels has no windows")
-    found: dict[Box, None] = {}
+    found: list[Box] = []
     for scale in scales:
         if scale < 2:
             raise ValueError(
                 f"scale {scale}: windows begin at scale 2 (scale 1 is the whole image)"
             )
+        distinct: dict[Box, None] = {}
         for (x, y), (columns, rows) in _grids(scale):
             w, h = max(1, round(width * x)), max(1, round(height * y))
             if w == width:
@@ -40,8 +41,9 @@ def boxes(width: int, height: int, scales: Sequence[int]) -> list[Box]:
                 columns, rows = columns * rows, 1
             for top in _starts(height - h, rows):
                 for left in _starts(width - w, columns):
-                    found[Box(left, top, left + w, top + h)] = None
-    return list(found)
+                    distinct[Box(left, top, left + w, top + h)] = None
+        found += distinct
+    return found
 
 
 def _grids(s: int) -> list[tuple[tuple[float, float], tuple[int, int]]]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from clipworks import backbone, pretrain, runtime, tables
+from clipworks import backbone, pretrain, runtime, tables, text, visual
 from clipworks.classes import read_classes
 from clipworks.cli import run
 from clipworks.params import load
@@ -20,6 +20,8 @@ def main() -> None:
     with runtime.measured("backbone"):
         if params.source == "pretrained":
             model, config, preprocess = backbone.pretrained(params.model, params.pretrained)
+            text.check_causal(model, params.model)  # now, not after hours of captions
+            visual.check(model.visual, params.model)
             tables.write_tsv(LOG, ("step", "phase", "loss"), [])
         else:
             names = read_classes(Path(base.classes))

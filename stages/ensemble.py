@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 from safetensors.torch import load_file, save_file
 
 from clipworks import ensemble, leaderboard, tables
@@ -15,6 +14,7 @@ from clipworks.params.base import Base
 from clipworks.params.ensemble import Ensemble
 
 INFER = Path("data/infer")
+TEST = Path("data/world/test.json")
 MATRIX = Path("data/cooccurrence/matrix.safetensors")
 TRAIN = Path("data/train")
 OUT = Path("data/ensemble")
@@ -34,14 +34,15 @@ def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     tables.write_json(OUT / "routes.json", routes)
     for split in SPLITS:
-        rows, images = leaderboard.rows(INFER / split, params, MODELS, routes, conditional)
-        save_file(
-            {name: value.contiguous() for name, value in rows.items()},
-            str(OUT / f"{split}.safetensors"),
-        )
+        board = leaderboard.rows(INFER / split, params, MODELS, routes, conditional)
+        rows = {name: value.contiguous() for name, value in board.rows.items()}
+        images, logits = board.images, rows["ensemble"]
+        save_file(rows, str(OUT / f"{split}.safetensors"))
+        save_file({"windows": board.windows}, str(OUT / f"{split}_windows.safetensors"))
         tables.write_json(OUT / f"{split}_images.json", images)
-        leaderboard.write_predictions(OUT / f"{split}.parquet", images, names, rows["ensemble"])
-    tables.write_json(OUT / "submission.json", torch.round(rows["ensemble"], decimals=5).tolist())
+        leaderboard.write_predictions(OUT / f"{split}.parquet", images, names, logits)
+    asked = tables.read_json(TEST)["images"]
+    tables.write_json(OUT / "submission.json", leaderboard.submission(asked, images, logits))
     used = {model: sum(model in shares for shares in routes.values()) for model in MODELS}
     print(f"ensemble: {len(images):,} test images, classes by model {used} -> {OUT}")
 

@@ -45,8 +45,8 @@ def main() -> None:
         files=images[: params.pictures],
         labels=truth,
         logits=rows["ensemble"],
-        windows=INFER / "test",
-        routes=tables.read_json(ENSEMBLE / "routes.json"),
+        windows=load_file(str(ENSEMBLE / "test_windows.safetensors"))["windows"],
+        boxes=INFER / "test",
     )
     pictures.page(OUT / "pictures", shown, names)
     best = max(board, key=lambda row: board[row]["mAP"])

@@ -30,7 +30,7 @@ def main(model: str) -> None:
         raise ValueError(f"{CAPTIONS} is of another backbone; run `dvc repro encode_captions`")
     accelerator = training.accelerator(runtime.pick_device(base.device), params.precision)
     start = MODELS / params.start.removeprefix("train/") / "prompts.safetensors"
-    inputs = [CAPTIONS / "captions.parquet", BACKBONE / backbone.WEIGHTS, GROUPS]
+    inputs = [*CAPTIONS.iterdir(), BACKBONE / backbone.WEIGHTS, GROUPS]
     inputs += [start] if params.start != "backbone" else []
     about = {**params.model_dump(), "seed": base.seed, "classes": names}
     scratch = checkpoint.scratch_folder(f"train/{model}", about, inputs)
@@ -52,7 +52,7 @@ def main(model: str) -> None:
         tuned.prompts.save(MODELS / model / "prompts.safetensors", settings=params.model_dump())
         found = result.write(tuned, names, CURVES / model)
         checkpoint.clear(scratch)
-        print(f"train: {model}: held-out mAP {found['held_out_mAP']}, epoch {found['best_epoch']}")
+        print(f"train: {model}: held-out mAP {found['held_out_mAP']}, epoch {found['epoch']}")
 
 
 if __name__ == "__main__":

@@ -58,3 +58,11 @@ def test_a_window_keeps_the_whole_image_when_the_box_is_the_image() -> None:
     image = gradient(32, 32)
     cut = crops.cut(crops.pixels(image), [Box(0, 0, 32, 32)], size=32, resize_mode="shortest")
     np.testing.assert_array_equal(cut[0].permute(1, 2, 0).numpy(), np.asarray(image))
+
+
+def test_windows_resized_a_few_at_a_time_are_the_same(monkeypatch) -> None:
+    image = crops.pixels(photograph(90, 61))
+    found = boxes(90, 61, [2])
+    together = crops.cut(image, found, size=32, resize_mode="shortest")
+    monkeypatch.setattr(crops, "AT_ONCE", 1)
+    assert torch.equal(crops.cut(image, found, size=32, resize_mode="shortest"), together)

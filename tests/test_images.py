@@ -1,5 +1,6 @@
 """Images as they come: every odd kind is read, or refused with its reason."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -84,3 +85,32 @@ def test_bad_images_are_refused_with_their_reason(tmp_path: Path, make, reason: 
     make(tmp_path / "a.jpg")
     with pytest.raises(images.BadImage, match=reason):
         images.read(tmp_path / "a.jpg", max_pixels=MANY)
+
+
+def test_a_very_long_image_is_refused_before_its_windows_fill_the_memory(tmp_path: Path) -> None:
+    gradient(1010, 10).save(tmp_path / "a.png")
+    with pytest.raises(
+        images.BadImage, match="1010 x 10 pixels: one side is more than 100 times the other"
+    ):
+        images.read(tmp_path / "a.png", max_pixels=MANY)
+
+
+def test_damaged_metadata_does_not_lose_the_picture(tmp_path: Path, monkeypatch) -> None:
+    gradient().save(tmp_path / "a.png")
+
+    def damaged(image: Image.Image) -> Image.Image:
+        raise struct.error("required argument is not an integer")
+
+    monkeypatch.setattr(images.ImageOps, "exif_transpose", damaged)
+    assert images.read(tmp_path / "a.png", max_pixels=MANY).size == (40, 30)
+
+
+def test_any_error_of_a_decoder_is_a_reason(tmp_path: Path, monkeypatch) -> None:
+    gradient().save(tmp_path / "a.png")
+
+    def failing(image: Image.Image) -> None:
+        raise struct.error("unpack requires more")
+
+    monkeypatch.setattr(Image.Image, "load", failing)
+    with pytest.raises(images.BadImage, match="broken image data: unpack requires more"):
+        images.read(tmp_path / "a.png", max_pixels=MANY)

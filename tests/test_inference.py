@@ -1,6 +1,5 @@
 """Inference and ensemble: one pass equals many, shards resume, routes follow captions."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +11,15 @@ from safetensors.torch import load_file
 
 from clipworks import (
     crops,
-    ensemble,
-    fusion,
     hand,
     images,
     inference,
     leaderboard,
+    manifest,
     scoring,
     stored,
     visual,
 )
-from clipworks.ensemble import Recipe
 from clipworks.params import load
 from clipworks.params.ensemble import Ensemble
 from clipworks.prompts import Prompts
@@ -78,7 +75,7 @@ NAMES = ["0 ü.png", "1 ü.png", "empty.jpg", "2 ü.png", "gone.png", "3 ü.png"
 def run(clip, models, folder, out, scratch, **changes) -> dict[str, str]:
     listed = {"folder": str(folder), "images": NAMES}
     return inference.run_split(
-        work(clip, models, **changes), listed, out, scratch=scratch, images_per_shard=3
+        work(clip, models, **changes), listed, out, scratch=scratch, per_shard=3
     )
 
 
@@ -164,85 +161,32 @@ def test_half_precision_storage_moves_logits_by_less_than_a_hundredth(
     assert b["dense"].shape == (82, 1, 32) and "dense" not in a
 
 
-def params(**changes: object) -> Ensemble:
-    return load("ensemble", Ensemble, ROOT / "params.yaml").model_copy(update=changes)
-
-
-def test_a_models_logits_follow_the_formula() -> None:
-    logits, sims = torch.randn(2, 5, 2, 6), torch.rand(2, 5, 10)
-    matrix = torch.rand(6, 6)
-    recipe = Recipe.of(params(), "base")
-    local = logits[:, :, 1] + 0.5 * logits[:, :, 1] @ matrix
-
-    def fused(values: torch.Tensor) -> torch.Tensor:
-        weighted = fusion.weigh_windows(
-            values[:, 1:], sims[:, 1:], similarity=True, variance="twice"
-        )
-        return fusion.aggregate(weighted, "max_or_min", threshold=0.2)
-
-    expected = (
-        logits[:, 0, 0] + 1.5 * fused(logits[:, :, 0]) + 1.5 * (local[:, 0] + 1.5 * fused(local))
-    )
-    torch.testing.assert_close(ensemble.model_logits(logits, sims, recipe, matrix), expected)
-    whole = ensemble.model_logits(
-        logits, sims, Recipe.of(params(), "ema").only(window_weight=0.0), matrix
-    )
-    torch.testing.assert_close(whole, logits[:, 0, 0] + logits[:, 0, 1])
-
-
-AP = {"base": np.array([0.9, 0.5, np.nan]), "ema": np.array([0.905, 0.9, 0.3])}
-
-
-def test_routes_follow_held_out_captions_with_a_margin() -> None:
-    routes = ensemble.route(
-        params(routing="held_out", routing_margin=0.01, default_model="base"), ["a", "b", "c"], AP
-    )
-    assert routes == {"a": {"base": 1.0}, "b": {"ema": 1.0}, "c": {"ema": 1.0}}
-
-
-def lists(folder: Path, routes: dict[str, list[str]]) -> str:
-    (folder / "lists.yaml").write_text(json.dumps({"routes": routes}))
-    return str(folder / "lists.yaml")
-
-
-def test_routes_may_be_lists_weights_or_an_average(tmp_path) -> None:
-    names = ["a", "b", "c"]
-    assert ensemble.route(
-        params(routing="lists", lists=lists(tmp_path, {"ema": ["b"]})), names, AP
-    )["b"] == {"ema": 1.0}
-    assert ensemble.route(params(routing="average"), names, AP)["a"] == {"base": 0.5, "ema": 0.5}
-    shares = ensemble.route(params(routing="weights", weights={"base": 3, "ema": 1}), names, AP)[
-        "a"
-    ]
-    assert shares == {"base": 0.75, "ema": 0.25}
-    for listed, message in (
-        ({"ema": ["z"]}, "'z' is not in"),
-        ({"gone": ["a"]}, "no model 'gone'"),
-        ({"ema": ["a"], "base": ["a"]}, "stands at"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            ensemble.route(params(routing="lists", lists=lists(tmp_path, listed)), names, AP)
-
-
-def test_combining_takes_each_class_from_its_models() -> None:
-    by_model = {"base": torch.tensor([[1.0, 2.0]]), "ema": torch.tensor([[3.0, 4.0]])}
-    routes = {"a": {"ema": 1.0}, "b": {"base": 0.5, "ema": 0.5}}
-    torch.testing.assert_close(ensemble.combine(by_model, routes), torch.tensor([[3.0, 3.0]]))
-
-
 def test_leaderboard_rows_stream_over_shards(clip, folder, tmp_path) -> None:
     with torch.inference_mode():
         tuned = {
             name: Prompts(clip, CLASSES, contexts=4, evidence=True, seed=i)(clip.model)
             for i, name in enumerate(("base", "ema"))
         }
-    all_models = {**{name: hand.one_template(clip, CLASSES) for name in leaderboard.HAND}, **tuned}
+    names = (*leaderboard.HAND, leaderboard.HAND_WINDOWS)
+    all_models = {**{name: hand.one_template(clip, CLASSES) for name in names}, **tuned}
     run(clip, all_models, folder, tmp_path / "out", tmp_path / "scratch")
+    params = load("ensemble", Ensemble, ROOT / "params.yaml")
     routes = {name: {"base": 1.0} for name in CLASSES}
-    rows, names = leaderboard.rows(
-        tmp_path / "out", params(), ["base", "ema"], routes, torch.zeros(6, 6)
-    )
-    assert len(names) == 5 and all(value.shape == (5, 6) for value in rows.values())
-    torch.testing.assert_close(rows["ensemble"], rows["base_windows"])
-    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
-    assert manifest["models"] == [*leaderboard.HAND, "base", "ema"]
+    board = leaderboard.rows(tmp_path / "out", params, ["base", "ema"], routes, torch.zeros(6, 6))
+    assert len(board.images) == 5 and all(row.shape == (5, 6) for row in board.rows.values())
+    torch.testing.assert_close(board.rows["ensemble"], board.rows["base_windows"])
+    assert board.windows.shape == (5, 6) and board.windows.min() >= 1
+    assert manifest.read(tmp_path / "out")["models"] == list(all_models)
+
+
+def test_hand_baselines_see_the_image_alone(clip, models, folder, tmp_path) -> None:
+    features = {"plain": models["hand"], "blended": models["hand"]}
+    chosen = work(clip, features)
+    chosen._scorer = Scorer.of(features, dict.fromkeys(features, SCALES), plain=("plain",))
+    cut = chosen.cut(folder, "0 ü.png")
+    found = chosen.run([cut])
+    pooled, _ = chosen.features(cut.pixels)
+    blended, _ = visual.blend_captions(pooled, chosen._bank, nearest=3)
+    for model, seen in enumerate((pooled, blended)):
+        expected = scoring.global_logits(seen, models["hand"]["global"], 4.0)
+        torch.testing.assert_close(found["logits"][:, 0, model], expected, atol=1e-5, rtol=1e-4)

@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from clipworks import losses
 from clipworks.losses import LOSSES, LabelStatistics
@@ -52,8 +54,30 @@ def test_ranking_of_items_without_positives_or_negatives_is_zero() -> None:
     assert loss.item() == 0 and torch.isfinite(logits.grad).all()
 
 
-def test_ranking_of_a_thousand_classes_stays_small_in_memory() -> None:
-    # The obvious form would take 1,024 x 1,000 x 1,000 floats: 4 GB forward alone.
+class LargestTensor(TorchDispatchMode):
+    """Watches every operation for the largest tensor that it makes."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        for value in tree_leaves(made):
+            if isinstance(value, torch.Tensor):
+                self.numbers = max(self.numbers, value.numel())
+        return made
+
+
+@pytest.mark.parametrize("loss", [losses.ranking, obvious_ranking])
+def test_ranking_makes_no_tensor_of_items_times_classes_squared(loss) -> None:
+    logits = torch.randn(64, 100, requires_grad=True)
+    labels = (torch.rand(64, 100) < 0.1).long()
+    with LargestTensor() as largest:
+        loss(logits, labels).backward()
+    small = largest.numbers <= 2 * 64 * 100
+    assert small == (loss is losses.ranking)
+
+
+def test_ranking_of_a_thousand_classes_is_a_matter_of_megabytes() -> None:
     logits = torch.randn(1024, 1000, requires_grad=True)
     labels = (torch.rand(1024, 1000) < 0.01).long()
     losses.ranking(logits, labels).backward()

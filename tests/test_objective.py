@@ -12,6 +12,7 @@ from clipworks.params.train import Schedule
     [
         ("none", "constant", [1.0, 1.0, 1.0, 1.0]),
         ("constant", "constant", [0.1, 1.0, 1.0, 1.0]),
+        ("constant", "cosine", [0.1, 1.0, 0.5 + 0.5 * np.cos(np.pi / 4), 0.5]),
         ("linear", "constant", [0.55, 1.0, 1.0, 1.0]),
         ("none", "linear", [1.0, 0.75, 0.5, 0.25]),
         (

@@ -98,3 +98,12 @@ def test_params_are_frozen() -> None:
 def test_no_section_has_a_default_in_code() -> None:
     for schema in (Base, Infer, Ensemble, TrainModel, Schedule, Caption, Chat):
         assert all(field.is_required() for field in schema.model_fields.values()), schema
+
+
+@pytest.mark.parametrize("key", ["local_weight", "variance", "weights"])
+def test_settings_for_a_model_that_is_none_are_refused(tmp_path, key: str) -> None:
+    value = {"default": "once"} if key == "variance" else {"default": 1.0}
+    value["bsae"] = value["default"]
+    path = changed(tmp_path, f"ensemble.{key}", value)
+    with pytest.raises(ValueError, match=r"no model \['bsae'\]; there are \['base'"):
+        load("ensemble", Ensemble, path)

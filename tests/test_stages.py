@@ -5,6 +5,7 @@ import importlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -114,6 +115,9 @@ def check_bad_images(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("infer", "ensemble", "evaluate"):
         importlib.import_module(f"stages.{name}").main()
     assert len(json.loads((folder / "data/ensemble/test_images.json").read_text())) == 4
+    submission = json.loads((folder / "data/ensemble/submission.json").read_text())
+    scored = np.delete(submission, 2, axis=0)
+    assert len(submission) == 5 and submission[2] == scored.min(axis=0).tolist()
 
 
 def check_outputs(folder: Path) -> None:

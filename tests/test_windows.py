@@ -14,11 +14,16 @@ def test_each_scale_has_its_number_of_distinct_windows(
     assert len(found) == len(set(found)) == count
 
 
+def test_three_scales_have_304_windows() -> None:
+    assert len(boxes(640, 480, [2, 3, 4])) == 40 + 100 + 164
+
+
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (7, 5), (64, 48), (1000, 3)])
 def test_windows_stay_inside_and_are_never_empty(size: tuple[int, int]) -> None:
-    found = boxes(*size, [2, 3, 4])
-    assert len(found) == len(set(found))
-    for box in found:
+    for scale in (2, 3, 4):
+        found = boxes(*size, [scale])
+        assert len(found) == len(set(found))
+    for box in boxes(*size, [2, 3, 4]):
         assert 0 <= box.left < box.right <= size[0]
         assert 0 <= box.top < box.bottom <= size[1]
 

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
+from clipworks.models import MODELS
 from clipworks.params import AtLeastOne, Number, Positive, Section, Share
 
 
@@ -32,4 +33,7 @@ class Ensemble(Section):
         for name in ("local_weight", "variance"):
             if "default" not in getattr(self, name):
                 raise ValueError(f"{name} needs an entry 'default'")
+        named = {*self.local_weight, *self.variance, *self.cooccurrence_models, *self.weights}
+        if unknown := sorted(named - {*MODELS, "default"}):
+            raise ValueError(f"no model {unknown}; there are {list(MODELS)}")
         return self
