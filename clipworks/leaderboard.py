@@ -125,9 +125,9 @@ def _some(
         result[f"{model}_windows"] = by_model[model] = of(model, recipe)
     result["average"] = torch.stack(list(by_model.values())).mean(dim=0)
     result["ensemble"] = combine(by_model, routes)
-    result["ensemble_standardised"] = combine(
-        {m: of(m, Recipe.of(params, m).only(standardise="windows")) for m in models}, routes
-    )
+    standardised = {m: of(m, Recipe.of(params, m).only(standardise="windows")) for m in models}
+    result["ensemble_standardised"] = combine(standardised, routes)
+    result["average_standardised"] = torch.stack(list(standardised.values())).mean(dim=0)
     return result
 
 

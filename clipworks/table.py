@@ -31,6 +31,7 @@ MEANING = {
     "ensemble": "the authors' recipe: windows, weights, one model per class",
     "ensemble_standardised": "ensemble, each window standardised over classes",
     "average": "mean of all six models, with windows",
+    "average_standardised": "the same, each window standardised over classes",
     "average_transductive": "mean of all six, each class standardised over all test images (transductive)",
 }
 
