@@ -30,6 +30,8 @@ def main() -> None:
                 annotations,
                 limit=getattr(params, split),
             )
+            # The pictures stay where they lie; this says where, and DVC has no empty folder.
+            (OUT / "images" / f"{split}.txt").write_text(listed["folder"] + "\n")
         else:
             check_glyphs(names)
             style = SceneStyle(**params.scene.model_dump())
