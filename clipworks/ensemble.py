@@ -1,7 +1,7 @@
 """Logits of windows into one logit per image and class: each model's own, then the ensemble's."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -47,21 +47,6 @@ class Recipe:
             temperature=params.temperature,
             standardise=params.standardise,
         )
-
-    def only(
-        self,
-        *,
-        window_weight: float | None = None,
-        local_weight: float | None = None,
-        standardise: str | None = None,
-    ) -> "Recipe":
-        """The same with some parts changed."""
-        changes = {
-            "window_weight": window_weight,
-            "local_weight": local_weight,
-            "standardise": standardise,
-        }
-        return replace(self, **{key: value for key, value in changes.items() if value is not None})  # type: ignore[arg-type]
 
 
 def model_logits(

@@ -1,6 +1,7 @@
 """One pass of the visual tower over all windows of all images, scored by all models at once."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -178,11 +179,20 @@ def run_split(
             facts = json.loads(about.read_text(encoding="utf-8"))
             bad |= facts["bad"]
             if facts["images"]:
-                shutil.copyfile(done, out / done.name)
+                _place(done, out / done.name)
                 shards.append({"file": done.name, "images": facts["images"]})
     scorer = work._scorer
     manifest.write(out, models=list(scorer.names), classes=scorer.classes, shards=shards)
     return bad
+
+
+def _place(done: Path, target: Path) -> None:
+    """Link a finished shard to its place, so that it takes disk space once."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(done, target)
+    except OSError:  # another disk, or one without links
+        shutil.copyfile(done, target)
 
 
 def check_share(bad: dict[str, dict[str, str]], total: int, allowed: float, report: Path) -> None:

@@ -5,9 +5,11 @@ Inductive rows need one image at a time. The transductive row looks at all test 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
@@ -16,7 +18,6 @@ from clipworks.ensemble import Recipe, combine, deciding_window, model_logits
 from clipworks.jaxshapes import Int
 from clipworks.params.ensemble import Ensemble
 from clipworks.stored import Stored, read
-from clipworks.tables import Writer, logits_schema
 
 HAND = ("hand", "hand80", "compound")  # of the image alone
 HAND_WINDOWS = "hand80_blended"  # windows with captions blended in, as the tuned models have them
@@ -49,9 +50,7 @@ def rows(
     windows: list[Tensor] = []
     for stored in read(folder):
         images += stored.names
-        for name, value in _some(
-            stored.logits, stored.similarities, order, params, models, routes, conditional
-        ).items():
+        for name, value in _some(stored, order, params, models, routes, conditional).items():
             found.setdefault(name, []).append(value)
         windows.append(_deciding(stored, order, params, routes, conditional))
     done = {name: torch.cat(parts) for name, parts in found.items()}
@@ -93,8 +92,7 @@ def submission(images: Sequence[str], scored: Sequence[str], logits: Tensor) -> 
 
 
 def _some(
-    logits: Tensor,
-    similarities: Tensor,
+    stored: Stored,
     order: dict[str, int],
     params: Ensemble,
     models: Sequence[str],
@@ -104,28 +102,32 @@ def _some(
     """The rows of some images."""
 
     def of(model: str, recipe: Recipe) -> Tensor:
-        return model_logits(logits[:, :, :, order[model]], similarities, recipe, conditional)
+        logits = stored.logits[:, :, :, order[model]]
+        return model_logits(logits, stored.similarities, recipe, conditional)
 
-    plain = Recipe.of(params, "none").only(local_weight=0.0, standardise="none")
-    whole = plain.only(window_weight=0.0)
+    plain = replace(Recipe.of(params, "none"), local_weight=0.0, standardise="none")
+    whole = replace(plain, window_weight=0.0)
     result = {}
     for hand, label in zip(HAND, ("zero_shot", "zero_shot_80", "zero_shot_compound"), strict=True):
         result[label] = of(hand, whole)
         result[f"{label}_standardised"] = fusion.standardise(result[label])
-    result["zero_shot_80_patches"] = logits[:, 0, 1, order["hand80"]]
+    result["zero_shot_80_patches"] = stored.logits[:, 0, 1, order["hand80"]]
     result["zero_shot_80_patches_standardised"] = fusion.standardise(result["zero_shot_80_patches"])
     result["zero_shot_80_windows"] = of(HAND_WINDOWS, Recipe.of(params, "none"))
     result["zero_shot_80_windows_standardised"] = of(
-        HAND_WINDOWS, Recipe.of(params, "none").only(standardise="windows")
+        HAND_WINDOWS, replace(Recipe.of(params, "none"), standardise="windows")
     )
     by_model = {}
     for model in models:
         recipe = Recipe.of(params, model)
-        result[f"{model}_whole"] = of(model, recipe.only(window_weight=0.0))
+        result[f"{model}_whole"] = of(model, replace(recipe, window_weight=0.0))
         result[f"{model}_windows"] = by_model[model] = of(model, recipe)
     result["average"] = torch.stack(list(by_model.values())).mean(dim=0)
     result["ensemble"] = combine(by_model, routes)
-    standardised = {m: of(m, Recipe.of(params, m).only(standardise="windows")) for m in models}
+    standardised = {
+        model: of(model, replace(Recipe.of(params, model), standardise="windows"))
+        for model in models
+    }
     result["ensemble_standardised"] = combine(standardised, routes)
     result["average_standardised"] = torch.stack(list(standardised.values())).mean(dim=0)
     return result
@@ -135,6 +137,5 @@ def write_predictions(
     path: Path, images: Sequence[str], names: Sequence[str], logits: Tensor
 ) -> None:
     """One row per image: its name and a logit per class, as a column each."""
-    with Writer(path, logits_schema(names)) as out:
-        for image, values in zip(images, logits.tolist(), strict=True):
-            out.add(image=image, **dict(zip(names, values, strict=True)))
+    columns = dict(zip(names, logits.T.numpy(), strict=True))
+    pq.write_table(pa.table({"image": pa.array(images), **columns}), path, compression="zstd")

@@ -23,8 +23,7 @@ class Scorer:
     has_evidence: Float[Tensor, " model"]
     global_scale: Float[Tensor, " model"]
     spatial_scale: Float[Tensor, " model"]
-    plain: Float[Tensor, "plain dim"]  # columns again of the models that take no captions
-    plain_models: tuple[int, ...]
+    plain: tuple[int, ...]  # models whose global logits come without captions
 
     @staticmethod
     def of(
@@ -47,10 +46,7 @@ class Scorer:
             has_evidence=torch.tensor([float("evidence" in f) for f in features]),
             global_scale=torch.tensor([scales[name][0] for name in models]),
             spatial_scale=torch.tensor([scales[name][1] for name in models]),
-            plain=torch.cat(
-                [features[0]["global"][:0], *(models[n]["global"] for n in models if n in plain)]
-            ),
-            plain_models=tuple(i for i, name in enumerate(models) if name in plain),
+            plain=tuple(i for i, name in enumerate(models) if name in plain),
         )
 
     def to(self, device: torch.device) -> "Scorer":
@@ -69,9 +65,9 @@ class Scorer:
         """Global (0) and local (1) logits of every window for every model."""
         shape = (len(self.names), self.classes)
         glob = (blended @ self.globals.T).unflatten(-1, shape)
-        if self.plain_models:
-            alone = (pooled @ self.plain.T).unflatten(-1, (-1, self.classes))
-            glob[:, list(self.plain_models)] = alone
+        for model in self.plain:
+            own = self.globals[model * self.classes : (model + 1) * self.classes]
+            glob[:, model] = pooled @ own.T
         glob = glob * self.global_scale[:, None]
         similarity = (dense @ self.locals.T).unflatten(-1, shape)
         spatial = self.spatial_scale[:, None]

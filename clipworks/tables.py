@@ -11,11 +11,6 @@ import pyarrow.parquet as pq
 ROW_GROUP = 20_000
 
 
-def logits_schema(class_names: Iterable[str]) -> pa.Schema:
-    """An image name and a logit per class."""
-    return pa.schema([("image", pa.string()), *((name, pa.float32()) for name in class_names)])
-
-
 class Writer:
     """Appends rows to a parquet file, a row group at a time."""
 

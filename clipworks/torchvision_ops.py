@@ -7,6 +7,7 @@ nothing in this project calls them. Import this module before torchvision, open_
 """
 
 import torch
+from torch import library
 
 SCHEMAS = {
     "nms": "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -14,7 +15,7 @@ SCHEMAS = {
 }
 
 
-def declare_missing_ops() -> torch.library.Library | None:
+def declare_missing_ops() -> library.Library | None:
     """Declare the schemas that torchvision expects, unless its compiled operators provide them.
 
     Returns:
@@ -37,10 +38,10 @@ def declare_missing_ops() -> torch.library.Library | None:
     ]
     if not missing:
         return None
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    owner = library.Library("torchvision", "FRAGMENT")
     for schema in missing:
-        library.define(schema)
-    return library
+        owner.define(schema)
+    return owner
 
 
 _LIBRARY = declare_missing_ops()
