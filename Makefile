@@ -6,24 +6,34 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Two processes on two cores would otherwise spend their time spinning against each other.
 export GOMP_SPINCOUNT := 0
 
-.PHONY: help setup repro test check dag ablation clean
+# Each folder in solutions/ is a pipeline of its own: `make NAME` runs it.
+SOLUTIONS := $(notdir $(wildcard solutions/*))
+
+.PHONY: help setup repro test check ablation clean solutions $(SOLUTIONS)
 
 help:
 	@echo "make repro     rebuild the leaderboard (6 to 10 minutes on 2 cores)"
 	@echo "make test      run the tests (minutes, offline)"
+	@echo "make solutions run the sibling solutions: $(or $(SOLUTIONS),none yet)"
 	@echo "make check     format, lint, type-check"
 	@echo "make ablation  what each trick is worth, over 3 seeds (see README)"
 
 setup: $(READY)
 
-$(READY): requirements.lock
+$(READY): requirements.lock pyproject.toml
 	python3 -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $(READY)
 
 repro: $(READY)
 	$(BIN)/dvc repro
-	@$(BIN)/python -m clipworks.table metrics/leaderboard.json
+	@$(BIN)/clipworks leaderboard
+
+solutions: $(SOLUTIONS)
+
+$(SOLUTIONS): $(READY)
+	cd solutions/$@ && dvc repro
 
 test: $(READY)
 	$(BIN)/python -m pytest
@@ -32,7 +42,7 @@ check: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/mypy
-	$(BIN)/python -m clipworks.table --check README.md
+	$(BIN)/clipworks leaderboard --check README.md
 
 ablation: $(READY)
 	$(BIN)/python -m bench.ablation

@@ -18,11 +18,12 @@ import torch
 
 from bench.ingredients import FULL, NAMES, ZERO_SHOT, Ensembles, Ingredients, Row
 from bench.worldbench import Bench, prepare
-from clipworks import ensemble, tables
-from clipworks.ensemble import Recipe
-from clipworks.params import load
-from clipworks.params.ensemble import Ensemble
-from clipworks.params.train import TrainModel
+from clipworks.fusion import recipes
+from clipworks.fusion.params import Ensemble
+from clipworks.fusion.recipes import Recipe
+from clipworks.kit import tables
+from clipworks.kit.params import load
+from clipworks.tuning.params import TrainModel
 
 # One change at a time from train.base.
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -52,7 +53,7 @@ def training_table(bench: Bench, seeds: range) -> dict[str, dict[str, list[float
             with torch.inference_mode():
                 classes = result.prompts(bench.clip.model)
                 logits = bench.score(blended, classes, windows=True, local=True)
-                fused = ensemble.model_logits(logits, near, recipe, bench.conditional)
+                fused = recipes.model_logits(logits, near, recipe, bench.conditional)
             rows["test_mAP"].append(bench.test_map(fused))
             rows["held_out_mAP"].append(100 * float(np.nanmean(result.class_ap)))
     return found

@@ -15,11 +15,11 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from bench.timing import alternate, options, report, seconds
-from clipworks import ensemble, manifest, stored
-from clipworks.ensemble import Recipe
-from clipworks.models import MODELS
-from clipworks.params import load
-from clipworks.params.ensemble import Ensemble
+from clipworks.fusion import recipes, routing
+from clipworks.fusion.params import Ensemble
+from clipworks.fusion.recipes import Recipe
+from clipworks.kit.params import MODELS, load
+from clipworks.windows import manifest, stored
 
 WINDOWS, CLASSES, SHARD = 305, 80, 20
 COMPARED = 1_000 // SHARD  # shards in both formats
@@ -78,7 +78,7 @@ def main() -> None:
         def fuse() -> None:
             for part in tqdm(stored.read(folder), desc="fuse", mininterval=1):
                 by_model = {
-                    model: ensemble.model_logits(
+                    model: recipes.model_logits(
                         part.logits[:, :, :, index],
                         part.similarities,
                         Recipe.of(params, model),
@@ -86,7 +86,7 @@ def main() -> None:
                     )
                     for index, model in enumerate(MODELS)
                 }
-                ensemble.combine(by_model, routes)
+                routing.combine(by_model, routes)
 
         slow, fast = alternate(read_parquet, read_safetensors, 3)
         took = seconds(fuse)

@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 
 from bench.timing import alternate, options, report
+from clipworks.chat.params import Sampling
 from clipworks.chat.request import Request
 from clipworks.chat.transformers_engine import TransformersEngine
-from clipworks.params.chat import Sampling
 
 TEMPLATE = "{% for m in messages %}<u>{{ m.content }}{% endfor %}<a>"
 

@@ -14,12 +14,14 @@ import torch
 from torch.nn import functional as F
 
 from bench.timing import options, report, seconds
-from clipworks import backbone, inference, visual
-from clipworks.backbone import Backbone
-from clipworks.classes import read_classes
-from clipworks.models import MODELS
-from clipworks.scorer import Scorer
-from clipworks.world import SceneStyle, paint
+from clipworks.clip import backbone, visual
+from clipworks.clip.backbone import Backbone
+from clipworks.kit.classes import read_classes
+from clipworks.kit.params import MODELS
+from clipworks.miniature.params import Scene
+from clipworks.miniature.scene import paint
+from clipworks.windows import shards, visual_pass
+from clipworks.windows.scorer import Scorer
 
 CONFIG: dict[str, Any] = {
     "embed_dim": 1024,
@@ -32,7 +34,15 @@ CONFIG: dict[str, Any] = {
 def pictures(folder: Path, count: int) -> list[str]:
     """Paint some pictures of 480 pixels."""
     names = read_classes(Path("data/classes/miniature.txt"))
-    style = SceneStyle(480, (1, 5), (0.1, 0.5), 8, 2, 0.2, 20.0)
+    style = Scene(
+        side=480,
+        objects=(1, 5),
+        object_size=(0.1, 0.5),
+        clutter=8,
+        distractors=2,
+        stranger=0.2,
+        tilt=20.0,
+    )
     for index in range(count):
         paint(style, names, seed=0, stream="test", index=index)[0].save(folder / f"{index}.png")
     return [f"{index}.png" for index in range(count)]
@@ -61,7 +71,7 @@ def main() -> None:
         "shortest",
         "RN50",
     )
-    settings = inference.Options(scales, False, 10, 32, "fp32", torch.float16, 10**8, False)
+    settings = visual_pass.Options(scales, False, 10, 32, "fp32", torch.float16, 10**8, False)
     bank = F.normalize(torch.randn(5000, 1024), dim=-1)
     cpu = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     features = {name: classes() for name in MODELS}
@@ -78,12 +88,14 @@ def main() -> None:
         def stage(models: dict[str, dict[str, torch.Tensor]]) -> None:
             nonlocal passes
             passes += 1
-            work = inference.Pass(clip, Scorer.of(models, scales_of), bank, replace(settings), cpu)
+            work = visual_pass.Pass(
+                clip, Scorer.of(models, scales_of), bank, replace(settings), cpu
+            )
             out = Path(temporary) / f"out{passes}"
             listed = {"folder": str(folder), "images": names}
-            inference.run_split(work, listed, out, scratch=out / "scratch", per_shard=100)
+            shards.score_split(work, listed, out, scratch=out / "scratch", per_shard=100)
 
-        work = inference.Pass(clip, Scorer.of(features, scales_of), bank, settings, cpu)
+        work = visual_pass.Pass(clip, Scorer.of(features, scales_of), bank, settings, cpu)
         windows = sum(len(work.cut(folder, name).boxes) for name in names)
         batch = torch.randn(settings.batch_size, 3, 224, 224, device=cpu)
         # The layout that our cuts have, so that the tower is not flattered by a slower one.

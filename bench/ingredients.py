@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from bench.worldbench import Bench
-from clipworks import ensemble, hand
-from clipworks.ensemble import Recipe
-from clipworks.models import MODELS
-from clipworks.params import load
-from clipworks.params.ensemble import Ensemble
-from clipworks.params.train import TrainModel
+from clipworks.clip import hand
+from clipworks.fusion import recipes, routing
+from clipworks.fusion.params import Ensemble
+from clipworks.fusion.recipes import Recipe
+from clipworks.kit.params import MODELS, load
+from clipworks.tuning.params import TrainModel
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ class Ensembles:
         if len(models) == 1:
             logits = by_model[self.params.default_model]
         else:
-            routes = ensemble.route(self.params, self.bench.names, self.held_out)
-            logits = ensemble.combine(by_model, routes)
+            routes = routing.route(self.params, self.bench.names, self.held_out)
+            logits = routing.combine(by_model, routes)
         return Row(self.bench.test_map(logits), sum(self._needed.values()))
 
     def _model(self, model: str, chosen: Ingredients) -> Tensor:
@@ -101,7 +101,7 @@ class Ensembles:
         recipe = self._recipe(model, chosen)
         return self._once(
             ("fuse", source, *vars(chosen).values()),
-            lambda: ensemble.model_logits(logits, near, recipe, self.bench.conditional),
+            lambda: recipes.model_logits(logits, near, recipe, self.bench.conditional),
         )
 
     def _recipe(self, model: str, chosen: Ingredients) -> Recipe:

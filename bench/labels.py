@@ -13,9 +13,9 @@ from nltk.tag.perceptron import PerceptronTagger
 from nltk.tokenize import TreebankWordTokenizer
 
 from bench.timing import alternate, options, report
-from clipworks.chat.grammar import _sentence
-from clipworks.classes import read_classes, read_synonyms
-from clipworks.labels import Labeller, lemma
+from clipworks.kit.classes import read_classes, read_synonyms
+from clipworks.miniature.grammar import _sentence
+from clipworks.writing.labels import Labeller, lemma
 
 TAGGED = [
     [

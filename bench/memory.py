@@ -15,10 +15,11 @@ FILTER = """
 import re
 import numpy as np
 from pathlib import Path
-from clipworks import filtering, tables, transcript
-from clipworks.chat.grammar import _captions
-from clipworks.classes import read_classes, read_synonyms
-from clipworks.labels import Labeller
+from clipworks.writing import filtering, transcript
+from clipworks.kit import tables
+from clipworks.miniature.grammar import _captions
+from clipworks.kit.classes import read_classes, read_synonyms
+from clipworks.writing.labels import Labeller
 names = read_classes(Path("data/classes/miniature.txt"))
 labeller = Labeller(names, read_synonyms(Path("data/classes/synonyms.yaml")))
 rng = np.random.default_rng(0)
@@ -40,12 +41,13 @@ TRAIN = """
 import numpy as np, torch
 from pathlib import Path
 from accelerate import Accelerator
-from clipworks import backbone, selection, training
-from clipworks.captions import ROWS, CaptionTable
-from clipworks.features import CaptionFeatures
-from clipworks.params import load
-from clipworks.params.train import TrainModel
-from clipworks.tables import Writer
+from clipworks.clip import backbone
+from clipworks.tuning import selection, training
+from clipworks.tuning.captions import ROWS, CaptionTable
+from clipworks.clip.features import CaptionFeatures
+from clipworks.kit.params import load
+from clipworks.tuning.params import TrainModel
+from clipworks.kit.tables import Writer
 import pyarrow as pa, pyarrow.parquet as pq
 out = Path("{out}"); size = {size}
 names = [f"class {{i}}" for i in range(20)]
@@ -68,15 +70,16 @@ schedule = {{**settings.schedule.model_dump(), "epochs": 1, "stop": 1}}
 settings = TrainModel.model_validate({{**settings.model_dump(), "sources": ["multi"], "contexts": 4, "batch_size": 1024, "schedule": schedule}})
 data = selection.select(CaptionTable(out / "captions.parquet", names), CaptionFeatures(out), settings, {{}})
 make = lambda: selection.begin(clip, names, settings, out, seed=0)
-training.fit(make(), clip.model, data, settings, seed=0, accelerator=Accelerator(cpu=True), scratch=out / "s", make_teacher=make, label="train")
+training.Tuning(make, clip.model, data, settings, seed=0, accelerator=Accelerator(cpu=True), scratch=out / "s", label="train").run()
 """
 INFER = """
 import torch
 from pathlib import Path
 from PIL import Image
 from torch.nn import functional as F
-from clipworks import backbone, inference
-from clipworks.scorer import Scorer
+from clipworks.clip import backbone
+from clipworks.windows import visual_pass
+from clipworks.windows.scorer import Scorer
 config = dict(embed_dim=32, quick_gelu=False, vision_cfg=dict(image_size=32, layers=[1, 1, 1, 1], width=8),
               text_cfg=dict(context_length=77, vocab_size=49408, width=32, heads=2, layers=1))
 clip = backbone.Backbone(backbone.new(config, seed=0).eval().requires_grad_(False), backbone.tokenizer(77), 32, (0., 0., 0.), (1., 1., 1.), "squash", "tiny")
@@ -84,12 +87,12 @@ torch.manual_seed(0)
 features = lambda: {{k: F.normalize(torch.randn(20, 32), dim=-1) for k in ("global", "local", "evidence")}}
 models = {{str(i): features() for i in range(6)}}
 scorer = Scorer.of(models, {{name: (4.0, 50.0) for name in models}})
-settings = inference.Options({scales}, False, 10, 256, "fp32", torch.float16, 10**8, False)
+settings = visual_pass.Options({scales}, False, 10, 256, "fp32", torch.float16, 10**8, False)
 out = Path("{out}")
 Image.effect_noise((96, 96), 60).convert("RGB").save(out / "a.png")
-work = inference.Pass(clip, scorer, F.normalize(torch.randn(1000, 32), dim=-1), settings, torch.device("cpu"))
+work = visual_pass.Pass(clip, scorer, F.normalize(torch.randn(1000, 32), dim=-1), settings, torch.device("cpu"))
 listed = dict(folder=str(out), images=["a.png"] * {size})
-inference.run_split(work, listed, out / "o", scratch=out / "s", per_shard=100)
+visual_pass.run_split(work, listed, out / "o", scratch=out / "s", per_shard=100)
 """
 STATUS = """
 import threading, time, sys

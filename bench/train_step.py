@@ -15,14 +15,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.timing import alternate, options, report, seconds
-from clipworks import backbone, features, scoring, text
-from clipworks.backbone import Backbone
-from clipworks.classes import read_classes
-from clipworks.losses import LabelStatistics, distillation, ranking
-from clipworks.objective import Objective
-from clipworks.params import load
-from clipworks.params.train import TrainModel
-from clipworks.prompts import Prompts
+from clipworks.clip import backbone, features, scoring, text
+from clipworks.clip.backbone import Backbone
+from clipworks.kit.classes import read_classes
+from clipworks.kit.params import load
+from clipworks.tuning.losses import LabelStatistics, distillation, ranking
+from clipworks.tuning.objective import Objective
+from clipworks.tuning.params import TrainModel
+from clipworks.tuning.prompts import Prompts
 
 CLASSES = read_classes(Path("data/classes/coco80.txt"))
 

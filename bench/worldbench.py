@@ -16,16 +16,19 @@ from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
-from clipworks import backbone, coco, hand, inference, metrics, selection, tables, training, visual
-from clipworks.captions import CaptionTable
-from clipworks.classes import read_classes
-from clipworks.features import CaptionFeatures
-from clipworks.params import load
-from clipworks.params.base import Base
-from clipworks.params.infer import Infer
-from clipworks.params.train import TrainModel
-from clipworks.result import Result
-from clipworks.scorer import Scorer
+from clipworks.clip import backbone, hand, visual
+from clipworks.clip.features import CaptionFeatures
+from clipworks.kit import metrics, tables
+from clipworks.kit.classes import read_classes
+from clipworks.kit.params import Base, load
+from clipworks.tuning import selection, training
+from clipworks.tuning.captions import CaptionTable
+from clipworks.tuning.params import TrainModel
+from clipworks.tuning.result import Result
+from clipworks.windows import visual_pass
+from clipworks.windows.params import Infer
+from clipworks.windows.scorer import Scorer
+from clipworks.worlds import coco
 
 CAPTIONS, BACKBONE, WORLD = (
     Path("data/encode_captions"),
@@ -57,11 +60,11 @@ class Bench:
             path = Path(folder) / "start.safetensors"
             if start is not None:
                 start.save(path)
-            make = lambda: selection.begin(self.clip, self.names, settings, path, seed=seed)  # noqa: E731
-            return training.fit(
-                make(), self.clip.model, data, settings, seed=seed, accelerator=Accelerator(cpu=True),
-                scratch=Path(folder) / "state", make_teacher=make, label=f"seed {seed}",
-            )  # fmt: skip
+            return training.Tuning(
+                lambda: selection.begin(self.clip, self.names, settings, path, seed=seed),
+                self.clip.model, data, settings, seed=seed, accelerator=Accelerator(cpu=True),
+                scratch=Path(folder) / "state", label=f"seed {seed}",
+            ).run()  # fmt: skip
 
     def nearest(self, *, windows: bool) -> tuple[Tensor, Tensor]:
         """Global features blended with their nearest captions, and the cosines with these."""
@@ -103,14 +106,14 @@ def prepare(limit: int) -> Bench:
     features = CaptionFeatures(CAPTIONS)
     bank = features.pooled(table.generated_texts())
     scorer = Scorer.of({"hand": hand.one_template(clip, names)}, {"hand": (4.0, 50.0)})
-    work = inference.Pass(clip, scorer, bank, inference.options(infer), torch.device("cpu"))
+    work = visual_pass.Pass(clip, scorer, bank, visual_pass.Options.of(infer), torch.device("cpu"))
     listed = tables.read_json(WORLD / "test.json")
     files, labels = coco.read_labels(WORLD / "annotations/test.json", names)
     images = listed["images"][: limit or None]
     pooled, dense = [], []
     begin = time.perf_counter()
     for cut in tqdm(
-        inference.ahead(work, Path(listed["folder"]), images, 8),
+        work.ahead(Path(listed["folder"]), images),
         total=len(images),
         desc="encode windows",
     ):

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from clipworks import backbone, pretrain, runtime, tables, text, visual
-from clipworks.classes import read_classes
-from clipworks.cli import run
-from clipworks.params import load
-from clipworks.params.backbone import Backbone
-from clipworks.params.base import Base
-from clipworks.world import SceneStyle, check_glyphs
+from clipworks.clip import backbone, text, visual
+from clipworks.kit import runtime, tables
+from clipworks.kit.classes import read_classes
+from clipworks.kit.cli import run
+from clipworks.kit.params import Base, load
+from clipworks.miniature import pretrain
+from clipworks.miniature.params import Backbone
+from clipworks.miniature.scene import check_glyphs
 
 OUT = Path("models/backbone")
 LOG = Path("data/backbone/loss.tsv")
@@ -29,9 +30,8 @@ def main() -> None:
             config = pretrain.config(params)
             preprocess = pretrain.preprocess(params)
             model = backbone.new(config, seed=base.seed)
-            style = SceneStyle(**params.scene.model_dump())
             images, shown = pretrain.pairs(
-                style, names, count=params.images, seed=base.seed, workers=2
+                params.scene, names, count=params.images, seed=base.seed, workers=2
             )
             pretrain.train(
                 model,

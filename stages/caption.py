@@ -2,19 +2,20 @@
 
 from pathlib import Path
 
-from clipworks import dialogue, runtime, tables, transcript
 from clipworks.chat import replay
-from clipworks.classes import read_classes
-from clipworks.cli import run
-from clipworks.params import load
-from clipworks.params.base import Base
-from clipworks.params.caption import Caption
-from clipworks.params.chat import Chat
-from clipworks.plans import plans
+from clipworks.chat.params import Chat
+from clipworks.kit import tables
+from clipworks.kit.classes import read_classes
+from clipworks.kit.cli import run
+from clipworks.kit.params import Base, load
+from clipworks.miniature.grammar import GrammarEngine
+from clipworks.writing import dialogue, transcript
+from clipworks.writing.params import Caption
+from clipworks.writing.plans import plans
 
 TEMPLATES = Path("data/templates")
 COMBINATIONS = Path("data/compose/combinations.json")
-JOURNAL = Path("scratch/journal/caption.sqlite")
+JOURNALS = Path("scratch/journal")
 OUT = Path("data/caption/replies.parquet")
 
 
@@ -24,9 +25,10 @@ def main() -> None:
     names = read_classes(Path(base.classes))
     groups = [tuple(group) for group in tables.read_json(COMBINATIONS)]
     with (
-        runtime.measured("caption") as facts,
         tables.Writer(OUT, transcript.REPLIES) as out,
-        dialogue.opened(chat, TEMPLATES, JOURNAL, seed=base.seed) as talk,
+        dialogue.opened(
+            "caption", chat, GrammarEngine, templates=TEMPLATES, journals=JOURNALS, seed=base.seed
+        ) as talk,
     ):
         if chat.engine == "replay":
             for recording in replay.recordings(Path(chat.replay.folder)):
@@ -43,7 +45,6 @@ def main() -> None:
                 )
                 for turn in turns:
                     out.add(**transcript.reply_row(turn))
-        facts["asked"] = talk.asked
     print(f"caption: {out.count:,} replies -> {OUT}")
 
 

@@ -2,18 +2,19 @@
 
 from pathlib import Path
 
-from clipworks import combinations, dialogue, runtime, tables, transcript
 from clipworks.chat import replay
-from clipworks.classes import misspelt, read_classes, read_synonyms
-from clipworks.cli import run
-from clipworks.labels import Labeller
-from clipworks.params import load
-from clipworks.params.base import Base
-from clipworks.params.chat import Chat
-from clipworks.params.compose import Compose
+from clipworks.chat.params import Chat
+from clipworks.kit import tables
+from clipworks.kit.classes import misspelt, read_classes, read_synonyms
+from clipworks.kit.cli import run
+from clipworks.kit.params import Base, load
+from clipworks.miniature.grammar import GrammarEngine
+from clipworks.writing import combinations, dialogue, transcript
+from clipworks.writing.labels import Labeller
+from clipworks.writing.params import Compose
 
 TEMPLATES = Path("data/templates")
-JOURNAL = Path("scratch/journal/compose.sqlite")
+JOURNALS = Path("scratch/journal")
 OUT = Path("data/compose")
 
 
@@ -27,9 +28,10 @@ def main() -> None:
     labeller = Labeller(names, synonyms)
     found = combinations.Collection()
     with (
-        runtime.measured("compose") as facts,
         tables.Writer(OUT / "replies.parquet", transcript.REPLIES) as out,
-        dialogue.opened(chat, TEMPLATES, JOURNAL, seed=base.seed) as talk,
+        dialogue.opened(
+            "compose", chat, GrammarEngine, templates=TEMPLATES, journals=JOURNALS, seed=base.seed
+        ) as talk,
     ):
         if chat.engine == "replay":
             found.add(replay.combinations(Path(chat.replay.folder), names))
@@ -43,7 +45,6 @@ def main() -> None:
                 found.add(
                     *combinations.read_reply(reply.text, asked, labeller, finish=reply.finish)
                 )
-        facts["asked"] = talk.asked
     tables.write_json(OUT / "combinations.json", found.groups)
     tables.write_json(OUT / "metrics.json", found.metrics())
     print(f"compose: {len(found.groups):,} combinations of {len(names)} classes -> {OUT}")

@@ -5,13 +5,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from clipworks import fusion, plots, tables
-from clipworks.captions import CaptionTable
-from clipworks.classes import read_classes
-from clipworks.cli import run
-from clipworks.params import load
-from clipworks.params.base import Base
-from clipworks.params.encoding import Cooccurrence
+from clipworks.kit import tables
+from clipworks.kit.classes import read_classes
+from clipworks.kit.cli import run
+from clipworks.kit.params import Base, load
+from clipworks.tuning import cooccurrence
+from clipworks.tuning.captions import CaptionTable
+from clipworks.tuning.params import Cooccurrence
 
 CAPTIONS = Path("data/filter/captions.parquet")
 OUT = Path("data/cooccurrence")
@@ -23,15 +23,17 @@ def main() -> None:
     names = read_classes(Path(base.classes))
     table = CaptionTable(CAPTIONS, names)
     statistics = table.statistics(table.select(params.sources))
-    matrix = fusion.conditional(statistics.together, statistics.count)
+    matrix = cooccurrence.conditional(statistics.together, statistics.count)
     OUT.mkdir(parents=True, exist_ok=True)
     tensors = {"count": statistics.count, "together": statistics.together, "conditional": matrix}
     save_file(
         {key: value.to(torch.float32).contiguous() for key, value in tensors.items()},
         str(OUT / "matrix.safetensors"),
     )
-    plots.heat_map(OUT / "conditional.png", matrix.numpy(), names, "P(column | row), rows sum to 1")
-    plots.heat_map(
+    cooccurrence.heat_map(
+        OUT / "conditional.png", matrix.numpy(), names, "P(column | row), rows sum to 1"
+    )
+    cooccurrence.heat_map(
         OUT / "combinations.png", statistics.together.numpy(), names, "captions that name both"
     )
     strongest = divmod(int(statistics.together.argmax()), len(names))

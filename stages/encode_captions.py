@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from clipworks import backbone, captions, features, runtime, tables
-from clipworks.classes import read_classes
-from clipworks.cli import run
-from clipworks.params import load
-from clipworks.params.base import Base
-from clipworks.params.encoding import EncodeCaptions
+from clipworks.clip import backbone, features
+from clipworks.kit import runtime, tables
+from clipworks.kit.classes import read_classes
+from clipworks.kit.cli import run
+from clipworks.kit.params import Base, load
+from clipworks.tuning import captions
+from clipworks.tuning.params import EncodeCaptions
 
 BACKBONE = Path("models/backbone")
 COMBINATIONS = Path("data/compose/combinations.json")

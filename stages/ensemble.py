@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 from safetensors.torch import load_file, save_file
 
-from clipworks import ensemble, leaderboard, tables
-from clipworks.classes import read_classes
-from clipworks.cli import run
-from clipworks.models import MODELS
-from clipworks.params import load
-from clipworks.params.base import Base
-from clipworks.params.ensemble import Ensemble
+from clipworks.fusion import leaderboard, routing
+from clipworks.fusion.params import Ensemble
+from clipworks.fusion.rows import rows
+from clipworks.kit import tables
+from clipworks.kit.classes import read_classes
+from clipworks.kit.cli import run
+from clipworks.kit.params import MODELS, Base, load
 
 INFER = Path("data/infer")
 TEST = Path("data/world/test.json")
@@ -30,14 +30,14 @@ def main() -> None:
     for model in MODELS:
         ap = tables.read_json(TRAIN / model / "held_out.json")["class_ap"]
         held_out[model] = np.array([np.nan if ap[name] is None else ap[name] for name in names])
-    routes = ensemble.route(params, names, held_out)
+    routes = routing.route(params, names, held_out)
     OUT.mkdir(parents=True, exist_ok=True)
     tables.write_json(OUT / "routes.json", routes)
     for split in SPLITS:
-        board = leaderboard.rows(INFER / split, params, MODELS, routes, conditional)
-        rows = {name: value.contiguous() for name, value in board.rows.items()}
-        images, logits = board.images, rows["ensemble"]
-        save_file(rows, str(OUT / f"{split}.safetensors"))
+        board = leaderboard.score(INFER / split, rows(MODELS), params, routes, conditional)
+        scored = {name: value.contiguous() for name, value in board.rows.items()}
+        images, logits = board.images, scored["ensemble"]
+        save_file(scored, str(OUT / f"{split}.safetensors"))
         save_file({"windows": board.windows}, str(OUT / f"{split}_windows.safetensors"))
         tables.write_json(OUT / f"{split}_images.json", images)
         leaderboard.write_predictions(OUT / f"{split}.parquet", images, names, logits)

@@ -2,14 +2,17 @@
 
 from pathlib import Path
 
+import pandas as pd
 from safetensors.numpy import load_file
 
-from clipworks import coco, metrics, pictures, tables
-from clipworks.classes import read_classes
-from clipworks.cli import run
-from clipworks.params import load
-from clipworks.params.base import Base
-from clipworks.params.evaluate import Evaluate
+from clipworks.kit import metrics, tables
+from clipworks.kit.classes import read_classes
+from clipworks.kit.cli import run
+from clipworks.kit.params import Base, load
+from clipworks.report import pictures
+from clipworks.report.params import Evaluate
+from clipworks.windows import images, manifest
+from clipworks.worlds import coco
 
 WORLD = Path("data/world")
 ENSEMBLE = Path("data/ensemble")
@@ -25,8 +28,8 @@ def main() -> None:
     k = params.decision_k if params.decision == "top_k" else None
     board: dict[str, dict[str, float]] = {}
     for split in ("validation", "test"):
-        images = tables.read_json(ENSEMBLE / f"{split}_images.json")
-        truth = coco.labels_of(WORLD / f"annotations/{split}.json", names, images)
+        files = tables.read_json(ENSEMBLE / f"{split}_images.json")
+        truth = coco.labels_of(WORLD / f"annotations/{split}.json", names, files)
         rows = load_file(str(ENSEMBLE / f"{split}.safetensors"))
         ap = {row: metrics.average_precision(truth, values) for row, values in rows.items()}
         for row, values in rows.items():
@@ -36,24 +39,21 @@ def main() -> None:
             decided = metrics.decide(values, top_k=k, threshold=params.decision_threshold)
             board[row] |= vars(metrics.summarise(truth, ap[row], decided))
     tables.write_json(LEADERBOARD, board)
-    by_class = metrics.class_lines({"ensemble": ap["ensemble"]}, names)
-    tables.write_tsv(OUT / "class_ap.tsv", ("class", "row", "AP"), by_class)
-    bars = [(row, values["mAP"]) for row, values in board.items()]
-    tables.write_tsv(OUT / "leaderboard.tsv", ("row", "mAP"), bars)
-    shown = pictures.Shown(
-        folder=Path(tables.read_json(WORLD / "test.json")["folder"]),
-        files=images[: params.pictures],
-        labels=truth,
-        logits=rows["ensemble"],
-        windows=load_file(str(ENSEMBLE / "test_windows.safetensors"))["windows"],
-        boxes=INFER / "test",
+    by_class = pd.DataFrame(
+        {"class": names, "row": "ensemble", "AP": (100 * ap["ensemble"]).round(2)}
     )
+    tables.write_frame(OUT / "class_ap.tsv", by_class.dropna())
+    bars = pd.DataFrame.from_dict(board, orient="index").rename_axis("row").reset_index()
+    tables.write_frame(OUT / "leaderboard.tsv", bars[["row", "mAP"]])
+    windows = load_file(str(ENSEMBLE / "test_windows.safetensors"))["windows"]
+    folder = Path(tables.read_json(WORLD / "test.json")["folder"])
+    chosen = files[: params.pictures]
+    pixels = (images.read(folder / name) for name in chosen)
+    boxes = (manifest.boxes_of(INFER / "test", name) for name in chosen)
+    shown = map(pictures.Shown, chosen, pixels, truth, rows["ensemble"], windows, boxes)
     pictures.page(OUT / "pictures", shown, names)
     best = max(board, key=lambda row: board[row]["mAP"])
-    print(
-        f"evaluate: ensemble {board['ensemble']['mAP']} mAP on {len(images):,} images; "
-        f"best row {best} {board[best]['mAP']} -> {LEADERBOARD}"
-    )
+    print(f"evaluate: best row {best} with {board[best]['mAP']} mAP on {len(files):,} images")
 
 
 if __name__ == "__main__":

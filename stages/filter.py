@@ -2,18 +2,19 @@
 
 from pathlib import Path
 
-from clipworks import dialogue, filtering, plots, runtime, tables, transcript
-from clipworks.classes import read_classes, read_synonyms
-from clipworks.cli import run
-from clipworks.labels import Labeller
-from clipworks.params import load
-from clipworks.params.base import Base
-from clipworks.params.chat import Chat
-from clipworks.params.filter import Filter
+from clipworks.chat.params import Chat
+from clipworks.kit import tables
+from clipworks.kit.classes import read_classes, read_synonyms
+from clipworks.kit.cli import run
+from clipworks.kit.params import Base, load
+from clipworks.miniature.grammar import GrammarEngine
+from clipworks.writing import dialogue, filtering, page, transcript
+from clipworks.writing.labels import Labeller
+from clipworks.writing.params import Filter
 
 TEMPLATES = Path("data/templates")
 REPLIES = Path("data/caption/replies.parquet")
-JOURNAL = Path("scratch/journal/filter.sqlite")
+JOURNALS = Path("scratch/journal")
 OUT = Path("data/filter")
 
 
@@ -24,11 +25,12 @@ def main() -> None:
     labeller = Labeller(names, read_synonyms(Path(base.synonyms)))
     tally = filtering.Tally(names)
     with (
-        runtime.measured("filter") as facts,
         tables.Writer(OUT / "captions.parquet", transcript.CAPTIONS) as kept,
         tables.Writer(OUT / "rejected.parquet", transcript.REJECTED) as rejected,
         tables.Writer(OUT / "replies.parquet", transcript.REPLIES) as verdicts,
-        dialogue.opened(chat, TEMPLATES, JOURNAL, seed=base.seed) as talk,
+        dialogue.opened(
+            "filter", chat, GrammarEngine, templates=TEMPLATES, journals=JOURNALS, seed=base.seed
+        ) as talk,
     ):
         found = filtering.candidates(
             tables.rows(REPLIES), min_length=params.min_length, max_length=params.max_length
@@ -38,9 +40,8 @@ def main() -> None:
         for candidate in filtering.judged(labelled, judge):
             tally.add(candidate)
             filtering.write(candidate, kept, rejected)
-        facts["asked"] = talk.asked
     tables.write_json(OUT / "metrics.json", tally.metrics())
-    plots.filter_report(OUT, **tally.report())
+    page.filter_report(OUT, **tally.report())
     tally.check_classes()
     print(f"filter: {tally.kept:,} of {tally.candidates:,} sentences kept -> {OUT}")
 

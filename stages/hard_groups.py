@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
-from clipworks import backbone, hand, hard, heldout, tables
-from clipworks.captions import GENERATED, CaptionTable
-from clipworks.classes import read_classes
-from clipworks.cli import run
-from clipworks.features import CaptionFeatures
-from clipworks.params import load
-from clipworks.params.base import Base
-from clipworks.params.encoding import HardGroups
+from clipworks.clip import backbone, hand
+from clipworks.clip.features import CaptionFeatures
+from clipworks.kit import tables
+from clipworks.kit.classes import read_classes
+from clipworks.kit.cli import run
+from clipworks.kit.params import GENERATED, Base, load
+from clipworks.tuning import hard, heldout
+from clipworks.tuning.captions import CaptionTable
+from clipworks.tuning.params import HardGroups
 
 BACKBONE = Path("models/backbone")
 CAPTIONS = Path("data/encode_captions")

@@ -2,16 +2,18 @@
 
 from pathlib import Path
 
-from clipworks import backbone, classifiers, inference, runtime, tables
-from clipworks.captions import CaptionTable
-from clipworks.checkpoint import clear, scratch_folder
-from clipworks.classes import read_classes
-from clipworks.cli import run
-from clipworks.features import CaptionFeatures
-from clipworks.models import MODELS
-from clipworks.params import load
-from clipworks.params.base import Base
-from clipworks.params.infer import Infer
+from clipworks.clip import backbone
+from clipworks.clip.features import CaptionFeatures
+from clipworks.kit import runtime, tables
+from clipworks.kit.checkpoint import clear, scratch_folder
+from clipworks.kit.classes import read_classes
+from clipworks.kit.cli import run
+from clipworks.kit.params import MODELS, Base, load
+from clipworks.tuning.captions import CaptionTable
+from clipworks.windows import shards
+from clipworks.windows.params import Infer
+from clipworks.windows.scorer import assemble
+from clipworks.windows.visual_pass import Options, Pass
 
 BACKBONE = Path("models/backbone")
 WORLD = Path("data/world")
@@ -29,10 +31,10 @@ def main() -> None:
     clip = backbone.load(BACKBONE)
     groups = [tuple(group) for group in tables.read_json(COMBINATIONS)]
     files = {name: TRAINED / name / "prompts.safetensors" for name in MODELS}
-    scorer = classifiers.assemble(clip, names, groups, files)
+    models = assemble(clip, names, groups, files)
     texts = CaptionTable(CAPTIONS / "captions.parquet", names).generated_texts()
     bank = CaptionFeatures(CAPTIONS).pooled(texts)
-    work = inference.Pass(clip, scorer, bank, inference.options(params), device)
+    work = Pass(clip, models, bank, Options.of(params), device)
     inputs = [*CAPTIONS.iterdir(), BACKBONE / backbone.WEIGHTS, COMBINATIONS, *files.values()]
     # The share of bad images is judged at the end: to allow more must not score them all again.
     settings = params.model_dump(exclude={"max_bad_share"})
@@ -40,19 +42,18 @@ def main() -> None:
     with runtime.measured("infer", device) as facts:
         for split in ("validation", "test"):
             listed = tables.read_json(WORLD / f"{split}.json")
-            about = {**settings, "images": inference.fingerprint(listed)}
+            about = {**settings, "images": shards.fingerprint(listed)}
             scratches.append(scratch_folder(f"infer/{split}", about, inputs))
-            bad[split] = inference.run_split(
+            bad[split] = shards.score_split(
                 work, listed, OUT / split, scratch=scratches[-1], per_shard=params.images_per_shard
             )
             total += len(listed["images"])
         facts["images"] = total
     tables.write_json(OUT / "bad_images.json", bad)
-    inference.check_share(bad, total, params.max_bad_share, OUT / "bad_images.json")
+    shards.check_share(bad, total, params.max_bad_share, OUT / "bad_images.json")
     for scratch in scratches:
         clear(scratch)
-    count = sum(map(len, bad.values()))
-    print(f"infer: {total:,} images, {count} bad, {len(scorer.names)} models -> {OUT}")
+    print(f"infer: {total:,} images, {sum(map(len, bad.values()))} bad -> {OUT}")
 
 
 if __name__ == "__main__":

@@ -3,14 +3,15 @@
 import sys
 from pathlib import Path
 
-from clipworks import backbone, checkpoint, result, runtime, selection, tables, training
-from clipworks.captions import CaptionTable
-from clipworks.classes import read_classes
-from clipworks.cli import run
-from clipworks.features import CaptionFeatures
-from clipworks.params import load
-from clipworks.params.base import Base
-from clipworks.params.train import TrainModel
+from clipworks.clip import backbone
+from clipworks.clip.features import CaptionFeatures
+from clipworks.kit import checkpoint, runtime, tables
+from clipworks.kit.classes import read_classes
+from clipworks.kit.cli import run
+from clipworks.kit.params import Base, load
+from clipworks.tuning import result, selection, training
+from clipworks.tuning.captions import CaptionTable
+from clipworks.tuning.params import TrainModel
 
 BACKBONE = Path("models/backbone")
 CAPTIONS = Path("data/encode_captions")
@@ -35,18 +36,16 @@ def main(model: str) -> None:
     about = {**params.model_dump(), "seed": base.seed, "classes": names}
     scratch = checkpoint.scratch_folder(f"train/{model}", about, inputs)
     with runtime.measured(f"train_{model}", accelerator.device) as facts:
-        make = lambda: selection.begin(clip, names, params, start, seed=base.seed)  # noqa: E731
-        tuned = training.fit(
-            make(),
+        tuned = training.Tuning(
+            lambda: selection.begin(clip, names, params, start, seed=base.seed),
             clip.model,
             data,
             params,
             seed=base.seed,
             accelerator=accelerator,
             scratch=scratch,
-            make_teacher=make,
             label=f"train {model}",
-        )
+        ).run()
         facts.update(steps=tuned.steps, processes=accelerator.num_processes)
     if accelerator.is_main_process:
         tuned.prompts.save(MODELS / model / "prompts.safetensors", settings=params.model_dump())

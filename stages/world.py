@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from clipworks import coco, tables
-from clipworks.classes import read_classes
-from clipworks.cli import run
-from clipworks.listing import list_coco
-from clipworks.painting import paint_split
-from clipworks.params import load
-from clipworks.params.base import Base
-from clipworks.params.world import World
-from clipworks.world import SceneStyle, check_glyphs
+from clipworks.kit import tables
+from clipworks.kit.classes import read_classes
+from clipworks.kit.cli import run
+from clipworks.kit.params import Base, load
+from clipworks.miniature.painting import paint_split
+from clipworks.miniature.scene import check_glyphs
+from clipworks.worlds import coco
+from clipworks.worlds.listing import list_coco
+from clipworks.worlds.params import World
 
 OUT = Path("data/world")
 SPLITS = ("validation", "test")
@@ -34,10 +34,11 @@ def main() -> None:
             (OUT / "images" / f"{split}.txt").write_text(listed["folder"] + "\n")
         else:
             check_glyphs(names)
-            style = SceneStyle(**params.scene.model_dump())
             folder = OUT / "images" / split
             count = getattr(params, split)
-            scenes = paint_split(style, names, folder, stream=split, count=count, seed=base.seed)
+            scenes = paint_split(
+                params.scene, names, folder, stream=split, count=count, seed=base.seed
+            )
             coco.write(annotations, names, scenes)
             listed = {"folder": folder.as_posix(), "images": [scene[0] for scene in scenes]}
         tables.write_json(OUT / f"{split}.json", listed)

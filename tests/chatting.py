@@ -5,8 +5,8 @@ import json
 import threading
 import time
 
+from clipworks.chat.params import Sampling
 from clipworks.chat.request import Request
-from clipworks.params.chat import Sampling
 
 GREEDY = Sampling(temperature=0.0, top_p=1.0, max_tokens=12)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-import clipworks.torchvision_ops  # noqa: F401  (before anything imports torchvision)
+import clipworks.kit.torchvision_ops  # noqa: F401  (before anything imports torchvision)
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing may download
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -29,7 +29,7 @@ def tmp_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def backbone_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random CLIP in the form of models/backbone."""
-    from clipworks import backbone
+    from clipworks.clip import backbone
 
     folder = tmp_path_factory.mktemp("backbone")
     model = backbone.new(TINY, seed=0)
@@ -44,7 +44,7 @@ def backbone_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def clip(backbone_folder: Path):
     """The tiny CLIP, loaded."""
-    from clipworks import backbone
+    from clipworks.clip import backbone
 
     return backbone.load(backbone_folder)
 
@@ -55,9 +55,9 @@ def encoded(tmp_path_factory, clip) -> Path:
     import numpy as np
     import torch
 
-    from clipworks import features
-    from clipworks.captions import ROWS
-    from clipworks.tables import Writer
+    from clipworks.clip import features
+    from clipworks.kit.tables import Writer
+    from clipworks.tuning.captions import ROWS
 
     out = tmp_path_factory.mktemp("captions")
     rng = np.random.default_rng(0)

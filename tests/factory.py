@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from clipworks.chat.grammar import GrammarEngine
 from clipworks.chat.journal import Journal
+from clipworks.chat.params import Sampling
 from clipworks.chat.request import read_templates
-from clipworks.classes import Synonyms
-from clipworks.dialogue import Dialogue, Plan, Turn
-from clipworks.labels import Labeller
-from clipworks.params.chat import Sampling
+from clipworks.kit.classes import Synonyms
+from clipworks.miniature.grammar import GrammarEngine
+from clipworks.writing.dialogue import Dialogue, Plan, Turn
+from clipworks.writing.labels import Labeller
 
 ROOT = Path(__file__).parent.parent
 

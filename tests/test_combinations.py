@@ -4,7 +4,7 @@ from itertools import combinations as pairs
 
 from factory import labeller
 
-from clipworks import combinations
+from clipworks.writing import combinations
 
 
 def test_rounds_cover_every_class_and_every_pair_as_far_as_they_go() -> None:

@@ -6,8 +6,8 @@ import torch
 from PIL import Image, ImageFilter
 from test_images import gradient
 
-from clipworks import crops
-from clipworks.windows import Box, boxes
+from clipworks.windows import crops
+from clipworks.windows.boxes import Box, boxes
 
 
 @pytest.mark.parametrize("mode", ["shortest", "squash", "longest"])

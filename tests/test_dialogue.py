@@ -4,8 +4,8 @@ import pytest
 from factory import dialogue
 
 from clipworks.chat.request import Reply, Template, read_templates, says_true
-from clipworks.dialogue import Plan
-from clipworks.plans import challenge_groups
+from clipworks.writing.dialogue import Plan
+from clipworks.writing.plans import challenge_groups
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@
 import pytest
 from factory import NAMES, dialogue, labeller
 
-from clipworks import filtering
-from clipworks.dialogue import Plan
-from clipworks.transcript import reply_row
+from clipworks.writing import filtering
+from clipworks.writing.dialogue import Plan
+from clipworks.writing.transcript import reply_row
 
 
 def test_the_grammar_errs_as_chat_models_do_and_the_filter_finds_it(tmp_path) -> None:

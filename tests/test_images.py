@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipworks import crops, images
-from clipworks.windows import boxes
+from clipworks.windows import crops, images
+from clipworks.windows.boxes import boxes
 
 MANY = 10**8
 

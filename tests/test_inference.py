@@ -9,25 +9,18 @@ from conftest import CLASSES
 from PIL import Image
 from safetensors.torch import load_file
 
-from clipworks import (
-    crops,
-    hand,
-    images,
-    inference,
-    leaderboard,
-    manifest,
-    scoring,
-    stored,
-    visual,
-)
-from clipworks.params import load
-from clipworks.params.ensemble import Ensemble
-from clipworks.prompts import Prompts
-from clipworks.scorer import Scorer
-from clipworks.windows import Box, boxes
+from clipworks.clip import hand, scoring, visual
+from clipworks.fusion import leaderboard
+from clipworks.fusion.params import Ensemble
+from clipworks.fusion.rows import rows
+from clipworks.kit.params import load
+from clipworks.tuning.prompts import Prompts
+from clipworks.windows import crops, images, manifest, shards, stored, visual_pass
+from clipworks.windows.boxes import Box, boxes
+from clipworks.windows.scorer import Scorer
 
 ROOT = Path(__file__).parent.parent
-OPTIONS = inference.Options(
+OPTIONS = visual_pass.Options(
     scales=[2],
     positional=False,
     nearest=3,
@@ -48,12 +41,12 @@ def models(clip) -> dict[str, dict[str, torch.Tensor]]:
     return {"hand": hand.one_template(clip, CLASSES), "tuned": tuned, "plain": plain}
 
 
-def work(clip, models, **changes: object) -> inference.Pass:
+def work(clip, models, **changes: object) -> visual_pass.Pass:
     bank = torch.nn.functional.normalize(
         torch.randn(20, 32, generator=torch.Generator().manual_seed(0)), dim=-1
     )
-    options = inference.Options(**{**vars(OPTIONS), **changes})
-    return inference.Pass(
+    options = visual_pass.Options(**{**vars(OPTIONS), **changes})
+    return visual_pass.Pass(
         clip, Scorer.of(models, dict.fromkeys(models, SCALES)), bank, options, torch.device("cpu")
     )
 
@@ -74,7 +67,7 @@ NAMES = ["0 ü.png", "1 ü.png", "empty.jpg", "2 ü.png", "gone.png", "3 ü.png"
 
 def run(clip, models, folder, out, scratch, **changes) -> dict[str, str]:
     listed = {"folder": str(folder), "images": NAMES}
-    return inference.run_split(
+    return shards.score_split(
         work(clip, models, **changes), listed, out, scratch=scratch, per_shard=3
     )
 
@@ -98,7 +91,7 @@ def test_one_pass_for_all_models_equals_each_model_on_each_window_alone(
         cut = crops.cut(crops.pixels(image), [everything[window]], size=32, resize_mode="shortest")
         with torch.inference_mode():
             pooled, dense = visual.features(
-                clip.model.visual, crops.normalise(cut, clip.mean, clip.std), positional=False
+                clip.model.visual, visual.normalise(cut, clip.mean, clip.std), positional=False
             )
             blended, near = visual.blend_captions(pooled, bank, nearest=3)
             for index, classes in enumerate(models.values()):
@@ -117,7 +110,7 @@ def test_shards_survive_a_kill_and_end_with_the_same_bytes(
     clip, models, folder, tmp_path, monkeypatch
 ) -> None:
     run(clip, models, folder, tmp_path / "calm", tmp_path / "a")
-    real = inference._shard
+    real = shards._score_shard
     calls = []
 
     def dying(*arguments):
@@ -126,7 +119,7 @@ def test_shards_survive_a_kill_and_end_with_the_same_bytes(
             raise KeyboardInterrupt
         return real(*arguments)
 
-    monkeypatch.setattr(inference, "_shard", dying)
+    monkeypatch.setattr(shards, "_score_shard", dying)
     with pytest.raises(KeyboardInterrupt):
         run(clip, models, folder, tmp_path / "killed", tmp_path / "b")
     run(clip, models, folder, tmp_path / "killed", tmp_path / "b")
@@ -167,12 +160,14 @@ def test_leaderboard_rows_stream_over_shards(clip, folder, tmp_path) -> None:
             name: Prompts(clip, CLASSES, contexts=4, evidence=True, seed=i)(clip.model)
             for i, name in enumerate(("base", "ema"))
         }
-    names = (*leaderboard.HAND, leaderboard.HAND_WINDOWS)
+    names = ("hand", "hand80", "compound", "hand80_blended")
     all_models = {**{name: hand.one_template(clip, CLASSES) for name in names}, **tuned}
     run(clip, all_models, folder, tmp_path / "out", tmp_path / "scratch")
     params = load("ensemble", Ensemble, ROOT / "params.yaml")
     routes = {name: {"base": 1.0} for name in CLASSES}
-    board = leaderboard.rows(tmp_path / "out", params, ["base", "ema"], routes, torch.zeros(6, 6))
+    board = leaderboard.score(
+        tmp_path / "out", rows(["base", "ema"]), params, routes, torch.zeros(6, 6)
+    )
     assert len(board.images) == 5 and all(row.shape == (5, 6) for row in board.rows.values())
     torch.testing.assert_close(board.rows["ensemble"], board.rows["base_windows"])
     assert board.windows.shape == (5, 6) and board.windows.min() >= 1
@@ -182,7 +177,7 @@ def test_leaderboard_rows_stream_over_shards(clip, folder, tmp_path) -> None:
 def test_hand_baselines_see_the_image_alone(clip, models, folder, tmp_path) -> None:
     features = {"plain": models["hand"], "blended": models["hand"]}
     chosen = work(clip, features)
-    chosen._scorer = Scorer.of(features, dict.fromkeys(features, SCALES), plain=("plain",))
+    chosen.scorer = Scorer.of(features, dict.fromkeys(features, SCALES), plain=("plain",))
     cut = chosen.cut(folder, "0 ü.png")
     found = chosen.run([cut])
     pooled, _ = chosen.features(cut.pixels)

@@ -83,7 +83,7 @@ KILLED = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-import clipworks.chat.grammar as g
+import clipworks.miniature.grammar as g
 from clipworks.chat import engines
 class Slow(g.GrammarEngine):
     def answer(self, requests):
@@ -92,7 +92,7 @@ class Slow(g.GrammarEngine):
             with open("asked.txt", "a") as log:
                 log.write(requests[index].key(self.identity) + "\\n")
             yield index, reply
-engines.make = lambda params: Slow()
+engines.make = lambda params, stand_in: Slow()
 import stages.caption
 stages.caption.main()
 """

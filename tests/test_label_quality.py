@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from clipworks.chat import replay
-from clipworks.classes import read_classes, read_synonyms
-from clipworks.filtering import candidates
-from clipworks.labels import Labeller
+from clipworks.kit.classes import read_classes, read_synonyms
+from clipworks.writing.filtering import candidates
+from clipworks.writing.labels import Labeller
 
 ROOT = Path(__file__).parent.parent
 READ = json.loads((ROOT / "tests/fixtures/labels_of_300_replies.json").read_text())

@@ -7,8 +7,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from clipworks import losses
-from clipworks.losses import LOSSES, LabelStatistics
+from clipworks.tuning import losses
+from clipworks.tuning.losses import LOSSES, LabelStatistics
 
 STATISTICS = LabelStatistics(
     count=torch.tensor([16.0, 1.0, 81.0]),

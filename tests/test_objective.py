@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from clipworks.objective import learning_rate
-from clipworks.params.train import Schedule
+from clipworks.tuning.objective import learning_rate
+from clipworks.tuning.params import Schedule
 
 
 @pytest.mark.parametrize(

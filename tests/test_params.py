@@ -5,14 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from clipworks.models import MODELS
-from clipworks.params import load
-from clipworks.params.base import Base
-from clipworks.params.caption import Caption
-from clipworks.params.chat import Chat
-from clipworks.params.ensemble import Ensemble
-from clipworks.params.infer import Infer
-from clipworks.params.train import Schedule, TrainModel
+from clipworks.chat.params import Chat
+from clipworks.fusion.params import Ensemble
+from clipworks.kit.params import MODELS, Base, load
+from clipworks.tuning.params import Schedule, TrainModel
+from clipworks.windows.params import Infer
+from clipworks.writing.params import Caption
 
 SHIPPED = Path(__file__).parent.parent / "params.yaml"
 

@@ -9,17 +9,19 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
-import clipworks.torchvision_ops  # noqa: F401
+import clipworks.kit.torchvision_ops  # noqa: F401
 
 import open_clip  # isort: skip
-from clipworks import fusion, losses, scoring, text, visual
-from clipworks.backbone import Backbone, tokenizer
-from clipworks.features import Packed
-from clipworks.losses import LabelStatistics
-from clipworks.objective import Objective, update_teacher
-from clipworks.params import load
-from clipworks.params.train import TrainModel
-from clipworks.prompts import Prompts
+from clipworks.clip import scoring, text, visual
+from clipworks.clip.backbone import Backbone, tokenizer
+from clipworks.clip.features import Packed
+from clipworks.fusion import weighing
+from clipworks.kit.params import load
+from clipworks.tuning import cooccurrence, losses
+from clipworks.tuning.losses import LabelStatistics
+from clipworks.tuning.objective import Objective, update_teacher
+from clipworks.tuning.params import TrainModel
+from clipworks.tuning.prompts import Prompts
 
 FOLDER = os.environ.get("CLIPWORKS_PARITY", "")
 ROOT = Path(__file__).parent.parent
@@ -136,7 +138,7 @@ def test_inference_gives_the_authors_logits(kind, meta, values, backbone) -> Non
         )
         local = scoring.local_logits(dense, classes["local"], classes.get("evidence"))
         both = scoring.global_logits(blended, classes["global"], meta["notes"]["logit_scale"])
-        adjusted = fusion.add_cooccurrence(
+        adjusted = weighing.add_cooccurrence(
             local, values["cooc_p"], meta["notes"]["cooccurrence_weight"]
         )
     torch.testing.assert_close(near, values[f"test/{kind}/topk_sims"], **VALUE)
@@ -146,21 +148,21 @@ def test_inference_gives_the_authors_logits(kind, meta, values, backbone) -> Non
 
 
 def test_co_occurrence_and_fusion_give_the_authors_values(values) -> None:
-    matrix = fusion.conditional(values["cooc_adj"], values["cooc_nums"])
+    matrix = cooccurrence.conditional(values["cooc_adj"], values["cooc_nums"])
     torch.testing.assert_close(matrix, values["cooc_p"], **VALUE)
     sims = values["fuse/window_sims"]
     for prefix in ("", "low_"):
-        weighted = fusion.weigh_windows(
+        weighted = weighing.weigh_windows(
             values[f"fuse/{prefix}window_scores"], sims, similarity=True, variance="once"
         )
         torch.testing.assert_close(
-            fusion.aggregate(weighted, "max_or_min"),
+            weighing.aggregate(weighted, "max_or_min"),
             values[f"fuse/{prefix}similarity_variance"],
             **VALUE,
         )
-    twice = fusion.weigh_windows(
+    twice = weighing.weigh_windows(
         values["fuse/window_scores"], sims, similarity=True, variance="twice"
     )
     torch.testing.assert_close(
-        fusion.aggregate(twice, "max_or_min"), values["fuse/similarity_double_variance"], **VALUE
+        weighing.aggregate(twice, "max_or_min"), values["fuse/similarity_double_variance"], **VALUE
     )

@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,15 +19,13 @@ def body(name: str) -> dict:
 
 
 def imported(module: str, seen: set[str]) -> set[str]:
-    """Files of this project that importing a module runs, all the way down."""
+    """Files of this project that importing a module runs, all the way down, lazy imports included."""
     path = ROOT / (module.replace(".", "/") + ".py")
     path = path if path.exists() else ROOT / module.replace(".", "/") / "__init__.py"
     name = path.relative_to(ROOT).as_posix()
     if not path.exists() or name in seen:
         return seen
     seen.add(name)
-    if "." in module:
-        imported(module.rpartition(".")[0], seen)
     for node in ast.walk(ast.parse(path.read_text())):
         names = []
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -35,13 +35,67 @@ def imported(module: str, seen: set[str]) -> set[str]:
         for found in names:
             if found.split(".")[0] in ("clipworks", "stages"):
                 imported(found, seen)
-    return seen - {"stages/__init__.py"}
+    return seen
+
+
+def rooms(files: set[str]) -> set[str]:
+    return {"/".join(f.split("/")[:2]) for f in files if f.startswith("clipworks/")}
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_every_imported_module_is_a_dependency_and_no_other(name: str) -> None:
-    declared = {dep for dep in body(name)["deps"] if dep.endswith(".py")}
-    assert declared == imported(f"stages.{name}", set())
+def test_the_rooms_that_a_stage_declares_are_exactly_those_it_imports(name: str) -> None:
+    declared = {dep for dep in body(name)["deps"] if dep.startswith(("clipworks/", "stages/"))}
+    needed = imported(f"stages.{name}", set()) - {"clipworks/__init__.py"}
+    assert declared == rooms(needed) | {f"stages/{name}.py"}
+
+
+# The floors: a room may know those that stand behind it here, and no other.
+FLOORS = {
+    "kit": set(),
+    "clip": {"kit"},
+    "chat": {"kit"},
+    "writing": {"kit", "chat"},
+    "miniature": {"kit", "clip", "chat"},
+    "worlds": {"kit", "miniature"},
+    "tuning": {"kit", "clip"},
+    "windows": {"kit", "clip", "tuning"},
+    "fusion": {"kit", "windows"},
+    "report": {"kit"},
+}
+
+
+def test_every_room_has_its_floor_and_knows_only_those_below() -> None:
+    folders = {path.parent.name for path in (ROOT / "clipworks").glob("*/__init__.py")}
+    assert folders == set(FLOORS)
+    for room, known in FLOORS.items():
+        for path in (ROOT / "clipworks" / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                module = node.module or "" if isinstance(node, ast.ImportFrom) else ""
+                if module.startswith("clipworks."):
+                    assert module.split(".")[1] in known | {room}, f"{path}: {module}"
+
+
+def test_contributing_says_what_an_edit_reruns() -> None:
+    """The table "edit here -> reruns these", checked against dvc.yaml."""
+    lines = re.findall(
+        r"^\| `clipworks/(\w+)` \| (.*?) \|$", (ROOT / "CONTRIBUTING.md").read_text(), re.M
+    )
+    for room, listed in lines:
+        stages = [name for name in STAGES if f"clipworks/{room}" in body(name)["deps"]]
+        expected = "all" if len(stages) == len(STAGES) else ", ".join(stages)
+        assert listed == expected, room
+    assert [room for room, _ in lines] == list(FLOORS)
+    assert dict(lines)["report"] == "evaluate" and "backbone" not in dict(lines)["chat"]
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["clipworks.kit.tables", "clipworks.commands", "stages.world", "stages.compose",
+     "stages.caption", "stages.filter", "stages.evaluate"],
+)  # fmt: skip
+def test_what_needs_no_torch_does_not_import_it(module: str) -> None:
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
 @pytest.mark.parametrize("name", STAGES)

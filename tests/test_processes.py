@@ -16,16 +16,17 @@ import torch
 torch.set_num_threads(1)
 import test_training as t
 from accelerate import Accelerator
-from clipworks import backbone, selection, training
-from clipworks.captions import CaptionTable
-from clipworks.features import CaptionFeatures
+from clipworks.clip import backbone
+from clipworks.tuning import selection, training
+from clipworks.tuning.captions import CaptionTable
+from clipworks.clip.features import CaptionFeatures
 clip = backbone.load(Path({clip!r}))
 chosen = t.settings(batch_size=17)
 table = CaptionTable(Path({encoded!r}) / "captions.parquet", t.CLASSES)
 data = selection.select(table, CaptionFeatures(Path({encoded!r})), chosen, dict())
 make = lambda: selection.begin(clip, t.CLASSES, chosen, Path("none"), seed=0)
 accelerator = Accelerator(cpu=True)
-result = training.fit(make(), clip.model, data, chosen, seed=0, accelerator=accelerator, scratch=Path(sys.argv[1]), make_teacher=make, label="test")
+result = training.Tuning(make, clip.model, data, chosen, seed=0, accelerator=accelerator, scratch=Path(sys.argv[1]), label="test").run()
 if accelerator.is_main_process:
     Path(sys.argv[1] + ".json").write_text(json.dumps([accelerator.num_processes, result.progress.history]))
 """

@@ -9,8 +9,8 @@ from conftest import CLASSES, TINY
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from clipworks import backbone, features, hand, text
-from clipworks.prompts import Prompts, load
+from clipworks.clip import backbone, features, hand, text
+from clipworks.tuning.prompts import Prompts, load
 
 
 def test_the_cut_tower_equals_the_whole_one(clip) -> None:
@@ -117,7 +117,7 @@ def test_a_vision_transformer_with_a_custom_text_tower_is_tuned_too(tmp_path) ->
     assert hasattr(loaded.model, "text")
     classes = Prompts(loaded, CLASSES, contexts=4, evidence=True)(loaded.model)
     assert classes["evidence"].shape == (6, 32)
-    from clipworks import visual
+    from clipworks.clip import visual
 
     images = torch.randn(2, 3, 32, 32)
     pooled, dense = visual.features(loaded.model.visual, images, positional=False)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from factory import NAMES
 
-from clipworks import filtering
 from clipworks.chat import replay
+from clipworks.writing import filtering
 
 
 def test_published_recordings_are_read_in_their_three_shapes(tmp_path) -> None:

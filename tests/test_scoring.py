@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional as F
 
-from clipworks import scoring
+from clipworks.clip import scoring
 
 
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from clipworks.models import MODELS
+from clipworks.kit.params import MODELS
 
 ROOT = Path(__file__).parent.parent
 ORDER = [

@@ -2,10 +2,10 @@
 
 import pytest
 
-from clipworks.classes import Synonyms, read_classes, read_synonyms
-from clipworks.labels import Labeller, lemma
-from clipworks.replies import items
-from clipworks.rules import Duplicates, reject
+from clipworks.kit.classes import Synonyms, read_classes, read_synonyms
+from clipworks.writing.labels import Labeller, lemma
+from clipworks.writing.replies import items
+from clipworks.writing.rules import Duplicates, reject
 
 COCO = "data/classes/coco80.txt"
 
@@ -186,7 +186,7 @@ def test_class_lists_are_refused_with_the_entry(tmp_path) -> None:
 
 
 def test_a_misspelt_class_in_the_synonyms_file_is_noticed() -> None:
-    from clipworks.classes import misspelt
+    from clipworks.kit.classes import misspelt
 
     synonyms = Synonyms(synonyms={"padle": ["oar"], "person": ["man"], "dog": ["puppy"]})
     assert misspelt(synonyms, ["paddle", "dog"]) == ["'padle' (did you mean 'paddle'?)"]

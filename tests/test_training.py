@@ -10,11 +10,12 @@ import yaml
 from accelerate import Accelerator
 from conftest import CLASSES
 
-from clipworks import checkpoint, result, selection, training
-from clipworks.captions import CaptionTable
-from clipworks.features import CaptionFeatures
-from clipworks.params.train import TrainModel
-from clipworks.result import Result
+from clipworks.clip.features import CaptionFeatures
+from clipworks.kit import checkpoint
+from clipworks.tuning import result, selection, training
+from clipworks.tuning.captions import CaptionTable
+from clipworks.tuning.params import TrainModel
+from clipworks.tuning.result import Result
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = yaml.safe_load((ROOT / "params.yaml").read_text())["train"]["base"]
@@ -51,17 +52,16 @@ def fit(
     table = CaptionTable(encoded / "captions.parquet", CLASSES)
     data = selection.select(table, CaptionFeatures(encoded), chosen, groups or {})
     make = lambda: selection.begin(clip, CLASSES, chosen, Path("none"), seed=0)  # noqa: E731
-    return training.fit(
-        make(),
+    return training.Tuning(
+        make,
         clip.model,
         data,
         chosen,
         seed=0,
         accelerator=Accelerator(cpu=True, mixed_precision=precision),
         scratch=scratch,
-        make_teacher=make,
         label="test",
-    )
+    ).run()
 
 
 def test_the_loss_falls_and_the_held_out_map_rises(encoded, clip, tmp_path) -> None:
@@ -115,7 +115,7 @@ def test_half_precision_trains_almost_alike(encoded, clip, tmp_path) -> None:
 
 def test_a_finished_run_is_not_trained_again(encoded, clip, tmp_path, monkeypatch) -> None:
     first = fit(encoded, clip, tmp_path, settings())
-    monkeypatch.setattr(training, "_step", None)
+    monkeypatch.setattr(training.Tuning, "_step", None)
     again = fit(encoded, clip, tmp_path, settings())
     assert torch.equal(again.prompts.contexts["global"], first.prompts.contexts["global"])
 
@@ -176,7 +176,7 @@ def test_training_goes_on_from_another_models_prompts(encoded, clip, tmp_path) -
 
 
 def test_dense_labels_equal_the_rows_lists(encoded) -> None:
-    from clipworks.tables import rows
+    from clipworks.kit.tables import rows
 
     table = CaptionTable(encoded / "captions.parquet", CLASSES)
     listed = [row["labels"] for row in rows(encoded / "captions.parquet")]

@@ -8,8 +8,8 @@ import pytest
 import torch
 from chatting import TEXTS, question
 
+from clipworks.chat.params import Sampling
 from clipworks.chat.transformers_engine import TransformersEngine
-from clipworks.params.chat import Sampling
 
 TEMPLATE = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"

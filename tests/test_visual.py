@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from clipworks import visual
+from clipworks.clip import visual
 
 
 def test_with_positional_embedding_the_pooled_feature_is_clips_own(clip) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from clipworks.windows import Box, boxes
+from clipworks.windows.boxes import Box, boxes
 
 
 @pytest.mark.parametrize(("scale", "count"), [(2, 40), (3, 100), (4, 164)])

@@ -5,15 +5,27 @@ import json
 import numpy as np
 import pytest
 
-from clipworks import coco, metrics
-from clipworks.classes import read_classes
-from clipworks.glyphs import CLASS_GLYPHS, Placed, mask
-from clipworks.listing import list_coco
-from clipworks.scenes import SCENES
-from clipworks.table import markdown, put
-from clipworks.world import SceneStyle, check_glyphs, paint
+from clipworks.fusion.rows import rows
+from clipworks.kit import metrics
+from clipworks.kit.classes import read_classes
+from clipworks.kit.params import MODELS
+from clipworks.miniature.glyphs import CLASS_GLYPHS, Placed, mask
+from clipworks.miniature.params import Scene
+from clipworks.miniature.places import SCENES
+from clipworks.miniature.scene import check_glyphs, paint
+from clipworks.report.leaderboard import markdown, put, table
+from clipworks.worlds import coco
+from clipworks.worlds.listing import list_coco
 
-STYLE = SceneStyle(96, (1, 5), (0.1, 0.5), 5, 2, 0.2, 20.0)
+STYLE = Scene(
+    side=96,
+    objects=(1, 5),
+    object_size=(0.1, 0.5),
+    clutter=5,
+    distractors=2,
+    stranger=0.2,
+    tilt=20.0,
+)
 
 
 @pytest.fixture(scope="module")
@@ -121,16 +133,16 @@ def test_a_class_that_no_image_shows_is_left_out_of_the_mean() -> None:
     assert ap[0] == 1 and np.isnan(ap[1])
 
 
-def test_the_readmes_table_is_put_between_its_marks() -> None:
-    table = markdown(
-        {
-            "average_transductive": {"mAP": 2.0, "CF1": 1.0, "OF1": 1.0, "validation_mAP": 1.0},
-            "zero_shot": {"mAP": 1.0, "CF1": 1.0, "OF1": 1.0, "validation_mAP": 1.0},
-        }
-    )
-    lines = table.splitlines()
-    assert lines[2].startswith("| `zero_shot`") and "transductive" in lines[3]
-    text = put("a\n<!-- leaderboard -->\nold\n<!-- /leaderboard -->\nb", table)
-    assert "old" not in text and text.endswith("b")
-    with pytest.raises(ValueError, match="no <!-- leaderboard -->"):
-        put("nothing", table)
+def test_the_readmes_table_is_put_between_its_marks(tmp_path) -> None:
+    figures = {"mAP": 1.0, "CF1": 1.0, "OF1": 1.0, "validation_mAP": 1.0}
+    board = {"average_transductive": {**figures, "mAP": 2.0}, "zero_shot": figures}
+    text = markdown(table(board, {row.name: row.what for row in rows(MODELS)}))
+    lines = text.splitlines()
+    assert lines[2].startswith("| `zero_shot`") and "(transductive)" in lines[3]
+    page = tmp_path / "page.md"
+    page.write_text("a\n<!-- leaderboard -->\nold\n<!-- /leaderboard -->\nb")
+    found = put(page, text)
+    assert "old" not in found and found.endswith("b")
+    page.write_text("nothing")
+    with pytest.raises(ValueError, match=r"page\.md: no <!-- leaderboard -->"):
+        put(page, text)

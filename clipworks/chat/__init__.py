@@ -1,1 +1,1 @@
-"""Talking to chat models: requests, engines behind one interface, and the journal of replies."""
+"""Asking chat models: requests, a journal of what was answered, and the engines."""

@@ -1,15 +1,19 @@
 """Which engine speaks: the one place that knows them all."""
 
+from collections.abc import Callable
+
+from clipworks.chat.params import Chat
 from clipworks.chat.request import Engine
-from clipworks.params.chat import Chat
 
 
-def make(params: Chat) -> Engine:
-    """The engine that chat.engine names; heavy libraries are imported only for their own engine."""
+def make(params: Chat, stand_in: Callable[[], Engine]) -> Engine:
+    """The engine that chat.engine names; heavy libraries are imported only for their own engine.
+
+    Args:
+        stand_in: makes the offline engine "grammar", which belongs to the miniature world.
+    """
     if params.engine == "grammar":
-        from clipworks.chat.grammar import GrammarEngine
-
-        return GrammarEngine()
+        return stand_in()
     if params.engine == "transformers":
         from clipworks.chat.transformers_engine import TransformersEngine
 

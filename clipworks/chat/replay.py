@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clipworks.chat.request import Reply, Request
-from clipworks.tables import rows
+from clipworks.kit.tables import rows
 
 _HEADER = re.compile(r"^\[(\d+)\]\s*(\(.*\)|\[.*\])\s*$")
 SUFFIXES = (".json", ".jsonl", ".txt")

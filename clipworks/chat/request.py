@@ -9,7 +9,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from jinja2 import Environment, StrictUndefined
 
-from clipworks.params.chat import Sampling
+from clipworks.chat.params import Sampling
 
 Task = Literal["compose", "feasible", "caption", "check", "judge"]
 QUESTIONS = ("feasible", "check", "judge")  # answered True or False

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-import clipworks.torchvision_ops  # noqa: F401  (before transformers, which imports torchvision)
+import clipworks.kit.torchvision_ops  # noqa: F401  (before transformers, which imports torchvision)
 
 from transformers import AutoModelForCausalLM, AutoTokenizer  # isort: skip
 from transformers.utils import logging  # isort: skip

@@ -1,0 +1,129 @@
+"""The CLIP under everything: an open_clip model on disk as safetensors plus its open_clip config.
+
+Whatever it came from (pretrained weights, the miniature world), later stages load it one way.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+import clipworks.kit.torchvision_ops  # noqa: F401  (before open_clip)
+
+import open_clip  # isort: skip
+from open_clip.tokenizer import SimpleTokenizer  # isort: skip
+
+OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
+OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
+
+Tokenize = Callable[[list[str]], Tensor]
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A frozen CLIP in evaluation mode with its tokenizer and the way it wants its images."""
+
+    model: nn.Module
+    tokenizer: SimpleTokenizer
+    image_size: int  # pixels, square
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    resize_mode: str  # "shortest" (short side, centre crop), "squash" or "longest"
+    name: str
+
+    def tokenize(self, texts: list[str]) -> Tensor:
+        """Token ids of shape (text, context_length); 0 is padding, the end token is the largest."""
+        return self.tokenizer(texts)
+
+
+def new(model_config: dict[str, Any], *, seed: int) -> nn.Module:
+    """A CLIP of open_clip's own class with random weights."""
+    torch.manual_seed(seed)
+    return open_clip.CLIP(**model_config)
+
+
+def tokenizer(context_length: int) -> SimpleTokenizer:
+    """CLIP's byte-pair tokenizer, which comes with open_clip."""
+    return SimpleTokenizer(context_length=context_length)
+
+
+def pretrained(name: str, tag: str) -> tuple[nn.Module, dict[str, Any], dict[str, Any]]:
+    """Load published weights through open_clip (downloading them where open_clip would).
+
+    Args:
+        name: a model name of open_clip, such as "RN50".
+        tag: a pretrained tag of that model, such as "openai", or the path of a checkpoint.
+
+    Returns:
+        the model, its open_clip model config, its preprocessing config.
+
+    Raises:
+        ValueError: open_clip knows no such model or tag.
+    """
+    if name not in open_clip.list_models():
+        close = [
+            known for known in open_clip.list_models() if known.lower()[:4] == name.lower()[:4]
+        ]
+        raise ValueError(f"backbone.model: open_clip has no model {name!r}; close names: {close}")
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    if tag not in tags and not Path(tag).exists():
+        raise ValueError(
+            f"backbone.pretrained: {tag!r} is neither a file nor a tag of {name}; tags: {tags}"
+        )
+    # OpenAI's checkpoints were trained with QuickGELU, which the plain model names do not say.
+    quick = {"force_quick_gelu": True} if tag == "openai" else {}
+    model = open_clip.create_model(name, pretrained=tag, **quick)
+    config = dict(open_clip.get_model_config(name) or {})
+    if quick:
+        config["quick_gelu"] = True
+    return model, config, dict(open_clip.get_model_preprocess_cfg(model))
+
+
+def save(
+    folder: Path, model: nn.Module, model_config: dict[str, Any], preprocess: dict[str, Any]
+) -> None:
+    """Write a model in the form that open_clip calls a local directory."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {"model_cfg": model_config, "preprocess_cfg": preprocess}
+    (folder / CONFIG).write_text(
+        json.dumps(config, indent=2, default=list) + "\n", encoding="utf-8"
+    )
+    weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    save_file(weights, str(folder / WEIGHTS))
+
+
+def load(folder: Path, *, device: str | torch.device = "cpu") -> Backbone:
+    """Load what `save` wrote, frozen and in evaluation mode.
+
+    Raises:
+        ValueError: the folder lacks a file, or its text tower needs another tokenizer than CLIP's.
+    """
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).exists():
+            raise ValueError(f"backbone {folder} lacks {name}; run `dvc repro backbone` first")
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    text_config = config["model_cfg"]["text_cfg"]
+    if "hf_model_name" in text_config or "hf_tokenizer_name" in text_config:
+        raise ValueError(
+            f"backbone {folder}: its text tower is {text_config.get('hf_model_name', 'not CLIP')}, "
+            "whose tokenizer is another than CLIP's; choose a model of open_clip with a CLIP text tower"
+        )
+    model = open_clip.create_model(f"local-dir:{folder.resolve()}", device=device)
+    model.eval().requires_grad_(False)
+    preprocess = config["preprocess_cfg"]
+    size = preprocess.get("size", config["model_cfg"]["vision_cfg"]["image_size"])
+    return Backbone(
+        model=model,
+        tokenizer=tokenizer(text_config.get("context_length", 77)),
+        image_size=size if isinstance(size, int) else size[0],
+        mean=tuple(preprocess.get("mean", OPENAI_MEAN)),
+        std=tuple(preprocess.get("std", OPENAI_STD)),
+        resize_mode=preprocess.get("resize_mode", "shortest"),
+        name=str(folder),
+    )

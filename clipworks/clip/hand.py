@@ -1,0 +1,64 @@
+"""Hand-written prompts as class features: the baselines that tuning must beat."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+import clipworks.kit.torchvision_ops  # noqa: F401  (before open_clip)
+from clipworks.clip import text
+from clipworks.clip.backbone import Backbone
+
+from open_clip import OPENAI_IMAGENET_TEMPLATES  # isort: skip
+
+
+HAND_TEMPLATE = "a photo of a {}."
+
+
+def imagenet_templates(name: str) -> list[str]:
+    """The 80 templates of CLIP's ImageNet evaluation, filled in."""
+    return [template(name) for template in OPENAI_IMAGENET_TEMPLATES]
+
+
+@torch.inference_mode()
+def one_template(backbone: Backbone, class_names: Sequence[str]) -> dict[str, Tensor]:
+    """ "a photo of a X." as global and local class features, each of shape (class, dim)."""
+    features = _encode(backbone, [HAND_TEMPLATE.format(name) for name in class_names])
+    return {"global": features, "local": features}
+
+
+@torch.inference_mode()
+def eighty_templates(backbone: Backbone, class_names: Sequence[str]) -> dict[str, Tensor]:
+    """The mean of CLIP's 80 ImageNet templates, normed before and after (as CLIP does it)."""
+    means = [_encode(backbone, imagenet_templates(name)).mean(dim=0) for name in class_names]
+    features = F.normalize(torch.stack(means), dim=-1)
+    return {"global": features, "local": features}
+
+
+@torch.inference_mode()
+def compound(
+    backbone: Backbone, class_names: Sequence[str], groups: Sequence[tuple[str, ...]]
+) -> dict[str, Tensor]:
+    """The mean of "a photo of a A and a B." over the combinations with the class.
+
+    SPARC's idea (CVPR 2025): a class in the company that it keeps. The class alone counts as one.
+    """
+    index = {name: i for i, name in enumerate(class_names)}
+    everyone = [*((name,) for name in class_names), *groups]
+    texts = [
+        "a photo of " + " and ".join(f"a {name}" for name in names) + "." for names in everyone
+    ]
+    features = _encode(backbone, texts)
+    total = torch.zeros(len(class_names), features.shape[1], device=features.device)
+    for row, names in enumerate(everyone):
+        total[[index[name] for name in names]] += features[row]
+    mean = F.normalize(total, dim=-1)
+    return {"global": mean, "local": mean}
+
+
+def _encode(backbone: Backbone, texts: list[str]) -> Tensor:
+    device = next(backbone.model.parameters()).device
+    tokens = backbone.tokenize(texts).to(device)
+    parts = [text.encode_tokens(backbone.model, part)[0] for part in tokens.split(256)]
+    return F.normalize(torch.cat(parts).float(), dim=-1)

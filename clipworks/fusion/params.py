@@ -1,0 +1,38 @@
+"""From windows to predictions."""
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from clipworks.kit.params import MODELS, AtLeastOne, Number, Positive, Section, Share
+
+
+class Ensemble(Section):
+    """From logits of windows to predictions."""
+
+    window_weight: Number
+    local_weight: dict[str, Number]  # per model; "default" for the others
+    cooccurrence_weight: Number
+    cooccurrence_models: list[str]
+    similarity: bool
+    variance: dict[str, Literal["none", "once", "twice"]]  # per model, "default" for the others
+    aggregation: Literal["max_or_min", "max", "mean", "top_k", "log_sum_exp"]
+    threshold: Number
+    top_k: AtLeastOne
+    temperature: Positive
+    standardise: Literal["none", "image", "windows"]
+    routing: Literal["held_out", "lists", "weights", "average"]
+    routing_margin: Share
+    default_model: str
+    lists: str  # a YAML file with "routes", for routing lists
+    weights: dict[str, Number]
+
+    @model_validator(mode="after")
+    def _defaults(self) -> "Ensemble":
+        for name in ("local_weight", "variance"):
+            if "default" not in getattr(self, name):
+                raise ValueError(f"{name} needs an entry 'default'")
+        named = {*self.local_weight, *self.variance, *self.cooccurrence_models, *self.weights}
+        if unknown := sorted(named - {*MODELS, "default"}):
+            raise ValueError(f"no model {unknown}; there are {list(MODELS)}")
+        return self

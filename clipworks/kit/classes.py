@@ -1,0 +1,90 @@
+"""The class list of a run and the other words by which its classes are known."""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class Synonyms(BaseModel):
+    """Other words for classes, and phrases that hold a class's word but mean something else."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    synonyms: dict[str, list[str]] = {}
+    other_meanings: list[str] = []
+
+
+def read_classes(path: Path) -> list[str]:
+    """Class names, one a line; empty lines and lines that begin with # are passed over.
+
+    Raises:
+        ValueError: the list is missing, empty, or names a class twice.
+    """
+    if not path.exists():
+        raise ValueError(f"class list {path} does not exist; write one class name a line there")
+    names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    names = [name for name in names if name and not name.startswith("#")]
+    if len(names) < 2:
+        raise ValueError(f"class list {path} has {len(names)} classes; at least 2 are needed")
+    seen: set[str] = set()
+    for number, name in enumerate(names, 1):
+        if name.lower() in seen:
+            raise ValueError(f"class list {path}: {name!r} (entry {number}) stands there twice")
+        if not re.search(r"\w", name):
+            raise ValueError(f"class list {path}: entry {number} ({name!r}) has no letter")
+        seen.add(name.lower())
+    return names
+
+
+def misspelt(synonyms: Synonyms, class_names: list[str]) -> list[str]:
+    """Keys of a synonyms file that are no class but look like one that has no synonyms.
+
+    Other unknown keys are fine: one file may serve several class lists.
+    """
+    bare = [name for name in class_names if name not in synonyms.synonyms]
+    unknown = [key for key in synonyms.synonyms if key not in class_names]
+    close = [(key, difflib.get_close_matches(key, bare, 1, cutoff=0.8)) for key in unknown]
+    return [f"{key!r} (did you mean {found[0]!r}?)" for key, found in close if found]
+
+
+def read_synonyms(path: Path) -> Synonyms:
+    """Read a synonyms file; classes that it does not list are found by their names.
+
+    Raises:
+        ValueError: the file is missing or not of the form `synonyms: {class: [words]}`.
+    """
+    if not path.exists():
+        raise ValueError(
+            f"synonyms file {path} does not exist; data/classes/no_synonyms.yaml is an empty one"
+        )
+    content: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    try:
+        return Synonyms.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ValueError(
+            f"synonyms file {path}: {place}: {first['msg']}; allowed are "
+            "'synonyms: {class: [word, ...]}' and 'other_meanings: [phrase, ...]'"
+        ) from None
+
+
+def read_lists(path: Path, part: str, *, key: str) -> dict[str, list[str]]:
+    """One part of a YAML file of named class lists, such as "groups" or "routes".
+
+    Args:
+        key: the params.yaml key that names the file, for messages.
+
+    Raises:
+        ValueError: the file is missing, or has no such part of the form `name: [class, ...]`.
+    """
+    if not path.exists():
+        raise ValueError(f"{key}: {path} does not exist; allowed is a YAML file with {part!r}")
+    content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    found = content.get(part) if isinstance(content, dict) else None
+    if not isinstance(found, dict) or not all(isinstance(v, list) for v in found.values()):
+        raise ValueError(f"{key}: {path} needs a part '{part}: {{name: [class, ...]}}'")
+    return {str(name): [str(item) for item in items] for name, items in found.items()}

@@ -1,0 +1,62 @@
+"""Multi-label metrics: mAP, per-class AP, CF1 and OF1."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.metrics import average_precision_score, precision_recall_fscore_support
+
+from clipworks.kit.shapes import Float
+
+
+def average_precision(
+    labels: np.ndarray, values: Float[np.ndarray, "item class"]
+) -> Float[np.ndarray, " class"]:
+    """Non-interpolated average precision of each class, in [0, 1]; nan where no item has it."""
+    result = np.full(labels.shape[1], np.nan)
+    present = labels.any(axis=0)
+    if present.any():
+        result[present] = average_precision_score(
+            labels[:, present], values[:, present], average=None
+        )
+    return result
+
+
+def mean_ap(ap: Float[np.ndarray, " class"]) -> float:
+    """mAP in percent, over the classes that some image shows."""
+    return round(100 * float(np.nanmean(ap)), 2)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All in percent."""
+
+    mAP: float
+    CF1: float  # harmonic mean of the classes' mean precision and mean recall, as usual for COCO
+    OF1: float  # F1 over all decisions
+
+
+def summarise(labels: np.ndarray, ap: np.ndarray, decided: np.ndarray) -> Summary:
+    """Metrics from each class's AP and from yes/no decisions.
+
+    Args:
+        labels: 0 and 1, of shape (image, class).
+        decided: bool, of the same shape.
+    """
+    present = labels.any(axis=0)
+    options = {"zero_division": 0.0}
+    precision, recall, _, _ = precision_recall_fscore_support(
+        labels[:, present], decided[:, present], average="macro", **options
+    )
+    _, _, overall, _ = precision_recall_fscore_support(labels, decided, average="micro", **options)
+    by_class = 2 * precision * recall / max(precision + recall, 1e-12)
+    percent = (round(100 * float(value), 2) for value in (by_class, overall))
+    return Summary(mean_ap(ap), *percent)
+
+
+def decide(values: np.ndarray, *, top_k: int | None = None, threshold: float = 0.0) -> np.ndarray:
+    """Yes/no decisions: the k highest of each image, or all above a threshold."""
+    if top_k is None:
+        return values > threshold
+    chosen = np.zeros(values.shape, bool)
+    np.put_along_axis(chosen, np.argsort(-values, axis=1, kind="stable")[:, :top_k], True, axis=1)
+    return chosen

@@ -1,0 +1,97 @@
+"""params.yaml as typed, frozen values: a typo, a wrong type or a contradiction stops the run.
+
+One model per section, nothing optional: what is not written in params.yaml is not a default hidden
+here. A section's model lives in the room that it drives; `Base`, which all share, lives here.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+PARAMS = Path("params.yaml")
+# The tuned models, each a section of `train`, in the order in which their logits are stored.
+MODELS = ("base", "ema", "zema", "diff", "diffh", "difft")
+GENERATED = ("multi", "single", "challenge")  # the kinds of captions that a chat model writes
+
+
+def number(value: Any) -> Any:
+    """PyYAML reads 1e-3 as a string; read it as people mean it."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+Number = Annotated[float, BeforeValidator(number)]
+Share = Annotated[float, BeforeValidator(number), Field(ge=0, le=1)]
+Positive = Annotated[float, BeforeValidator(number), Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+AtLeastOne = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A section of params.yaml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Base(Section):
+    """What several stages share."""
+
+    seed: Count
+    classes: str
+    synonyms: str  # a file; data/classes/no_synonyms.yaml for none
+    device: Literal["auto", "cpu", "cuda", "mps"]
+
+
+S = TypeVar("S", bound=Section)
+
+
+def load(section: str, schema: type[S], path: Path = PARAMS) -> S:
+    """Read one section ("train.base" goes down a level).
+
+    Raises:
+        ValueError: with the section, the key, what is allowed and a likely spelling.
+    """
+    if not path.exists():
+        raise ValueError(f"{path} does not exist; run from the project's top folder")
+    content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for key in section.split("."):
+        if not isinstance(content, dict) or key not in content:
+            known = sorted(content) if isinstance(content, dict) else []
+            raise ValueError(
+                f"{path}: no section {section!r}; there are {known}{_close(key, known)}"
+            )
+        content = content[key]
+    try:
+        return schema.model_validate(content)
+    except ValidationError as error:
+        lines = [_explain(section, schema, issue) for issue in error.errors()]
+        raise ValueError(f"{path}: " + "\n".join(lines)) from None
+
+
+def _explain(section: str, schema: type[BaseModel], issue: Any) -> str:
+    place = ".".join(str(part) for part in issue["loc"])
+    where = f"section {section!r}, key {place!r}" if place else f"section {section!r}"
+    owner: Any = schema
+    for part in issue["loc"][:-1]:
+        field = getattr(owner, "model_fields", {}).get(part)
+        owner = field.annotation if field else None
+    allowed = sorted(getattr(owner, "model_fields", {}))
+    if issue["type"] == "extra_forbidden":
+        return f"{where}: unknown; allowed are {allowed}{_close(str(issue['loc'][-1]), allowed)}"
+    if issue["type"] == "missing":
+        return f"{where}: missing"
+    return (
+        f"{where}: {issue['msg']} (got {issue['input']!r})" if place else f"{where}: {issue['msg']}"
+    )
+
+
+def _close(word: str, known: list[str]) -> str:
+    match = difflib.get_close_matches(word, known, 1)
+    return f"; did you mean {match[0]!r}?" if match else ""

@@ -1,0 +1,55 @@
+"""What a stage cost: wall time, device and peak memory.
+
+These change from run to run, so they are no outputs of a stage (a second run must give the same
+hashes) and no metrics to compare: they lie in metrics/runtime/, outside Git.
+"""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch  # half the stages need no torch and are spared its import
+
+RUNTIME = Path("metrics/runtime")
+
+
+def pick_device(name: str) -> "torch.device":
+    """The device that base.device asks for; "auto" takes the best there is."""
+    import torch
+
+    if name != "auto":
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+@contextmanager
+def measured(
+    stage: str, device: "torch.device | None" = None, **facts: object
+) -> Iterator[dict[str, object]]:
+    """Time a stage and write what it took; the block may add facts to the yielded dictionary."""
+    start = time.perf_counter()
+    more: dict[str, object] = {}
+    yield more
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    about: dict[str, object] = {
+        "seconds": round(time.perf_counter() - start, 1),
+        "peak_memory_MiB": round(peak / 2**20),
+        "device": str(device or "cpu"),
+    }
+    if device is not None and device.type == "cuda":
+        import torch
+
+        about["device"] = torch.cuda.get_device_name(device)
+        about["peak_device_memory_MiB"] = round(torch.cuda.max_memory_allocated(device) / 2**20)
+    RUNTIME.mkdir(parents=True, exist_ok=True)
+    content = json.dumps({**about, **facts, **more}, indent=2) + "\n"
+    (RUNTIME / f"{stage}.json").write_text(content, encoding="utf-8")

@@ -1,0 +1,33 @@
+"""Painting a split of the miniature world to disk."""
+
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+from tqdm import tqdm
+
+from clipworks.miniature.glyphs import Placed
+from clipworks.miniature.params import Scene
+from clipworks.miniature.scene import paint
+
+
+def paint_split(
+    style: Scene, classes: Sequence[str], folder: Path, *, stream: str, count: int, seed: int
+) -> list[tuple[str, int, list[Placed]]]:
+    """Paint `count` scenes as PNG; returns (file name, side, objects) of each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    work = partial(_one, style, tuple(classes), folder, stream, seed)
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        done = pool.map(work, range(count), chunksize=50)
+        return list(tqdm(done, total=count, desc=f"paint {stream}", unit="image", mininterval=1))
+
+
+def _one(
+    style: Scene, classes: tuple[str, ...], folder: Path, stream: str, seed: int, index: int
+) -> tuple[str, int, list[Placed]]:
+    image, placed = paint(style, classes, seed=seed, stream=stream, index=index)
+    name = f"{stream}_{index:06d}.png"
+    image.save(folder / name)
+    return name, style.side, placed

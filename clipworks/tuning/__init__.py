@@ -1,0 +1,1 @@
+"""Prompt tuning on captions as if they were images."""

@@ -1,0 +1,170 @@
+"""The training captions: what was generated and what templates add, with labels and a split."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import yaml
+
+from clipworks.clip.hand import HAND_TEMPLATE, imagenet_templates
+from clipworks.kit.params import GENERATED
+from clipworks.tuning.losses import LabelStatistics
+
+ROWS = pa.schema(
+    [
+        ("text", pa.int32()),  # index of the distinct text
+        ("source", pa.string()),
+        ("labels", pa.list_(pa.int32())),
+        ("held_out", pa.bool_()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A training caption: equal texts share their features, whatever their source."""
+
+    caption: str
+    source: str
+    labels: tuple[int, ...]
+    held_out: bool
+
+
+def held_out(key: str, share: float) -> bool:
+    """Whether a caption is held out: by a hash of its combination, so kin stay together."""
+    digest = hashlib.sha256(key.encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64 < share
+
+
+def generated(captions: Iterable[dict[str, Any]], share: float) -> Iterator[Row]:
+    """Rows of the filter stage, split."""
+    for row in captions:
+        key = "|".join(sorted(row["names"])) if len(row["names"]) > 1 else row["caption"]
+        yield Row(row["caption"], row["source"], tuple(row["labels"]), held_out(key, share))
+
+
+def templated(
+    class_names: Sequence[str],
+    groups: Iterable[tuple[str, ...]],
+    *,
+    copies: int,
+    companions: dict[str, list[str]],
+) -> Iterator[Row]:
+    """What templates add: classes alone, all pairs, composed combinations, rare classes' companions."""
+    index = {name: i for i, name in enumerate(class_names)}
+    for name in class_names:
+        for text in [HAND_TEMPLATE.format(name)] * copies + imagenet_templates(name):
+            yield Row(text, "templates", (index[name],), False)
+    for a, b in combinations(class_names, 2):
+        yield Row(f"a photo of a {a} and a {b}.", "pairs", (index[a], index[b]), False)
+    for names in groups:
+        text = "a photo of " + " and ".join(f"a {name}" for name in names) + "."
+        yield Row(text, "combinations", tuple(sorted(index[name] for name in names)), False)
+    for name, things in companions.items():
+        for thing in things:
+            if name in index:
+                text = f"a photo of a {name} and a {thing.replace('_', ' ')}."
+                yield Row(text, "companions", (index[name],), False)
+
+
+def table_row(row: Row, texts: dict[str, int]) -> dict[str, Any]:
+    """A row of ROWS; `texts` numbers the distinct texts and grows."""
+    number = texts.setdefault(row.caption, len(texts))
+    return {
+        "text": number,
+        "source": row.source,
+        "labels": list(row.labels),
+        "held_out": row.held_out,
+    }
+
+
+def read_companions(path: str) -> dict[str, list[str]]:
+    """A YAML file of class -> things that go with it and are no class; empty path for none."""
+    if not path:
+        return {}
+    if not Path(path).exists():
+        raise ValueError(
+            f"encode_captions.companions: {path} does not exist; leave it empty for none"
+        )
+    content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    if not isinstance(content, dict) or not all(isinstance(v, list) for v in content.values()):
+        raise ValueError(f"{path}: allowed is 'class: [thing, ...]' on every line")
+    return {str(name): [str(thing) for thing in things] for name, things in content.items()}
+
+
+class CaptionTable:
+    """Captions as arrays: labels as indices, made dense by the batch."""
+
+    def __init__(self, path: Path, class_names: Sequence[str]) -> None:
+        """Read the rows of the encode_captions stage, or (without text and split) of filter."""
+        self.class_names = tuple(class_names)
+        if not path.exists():
+            raise ValueError(f"{path} does not exist; run the stage that writes it (`dvc repro`)")
+        table = pq.read_table(path, read_dictionary=["source"])
+        labels = table["labels"].combine_chunks()
+        self._flat = labels.flatten().to_numpy()
+        lengths = pc.list_value_length(labels).to_numpy(zero_copy_only=False)
+        self._ends = np.zeros(len(lengths) + 1, np.int64)
+        np.cumsum(lengths, out=self._ends[1:])
+        count = len(table)
+        has = table.column_names
+        self.text = table["text"].to_numpy() if "text" in has else np.arange(count)
+        held = table["held_out"].to_numpy() if "held_out" in has else np.zeros(count)
+        self.held_out = held.astype(bool)
+        coded = table["source"].unify_dictionaries().combine_chunks()
+        self._sources = coded.dictionary.to_pylist()
+        self._source = coded.indices.to_numpy().astype(np.int8)
+
+    def select(self, sources: Sequence[str], *, held_out: bool | None = None) -> np.ndarray:
+        """Indices of the rows of some sources, of one side of the split or of both."""
+        codes = [code for code, name in enumerate(self._sources) if name in sources]
+        chosen = np.isin(self._source, codes)
+        if held_out is not None:
+            chosen &= self.held_out == held_out
+        return np.flatnonzero(chosen)
+
+    def generated_texts(self) -> np.ndarray:
+        """The distinct texts that a chat model wrote and that are not held out, ascending."""
+        return np.unique(self.text[self.select(GENERATED, held_out=False)])
+
+    def labels(self, selected: np.ndarray) -> np.ndarray:
+        """Dense labels of some rows, int8 of shape (row, class)."""
+        begins, ends = self._ends[selected], self._ends[selected + 1]
+        counts = ends - begins
+        dense = np.zeros((len(selected), len(self.class_names)), np.int8)
+        if len(selected):
+            last = counts.cumsum()
+            positions = np.arange(int(last[-1])) + np.repeat(begins - (last - counts), counts)
+            dense[np.repeat(np.arange(len(selected)), counts), self._flat[positions]] = 1
+        return dense
+
+    def count_labels(self, selected: np.ndarray) -> np.ndarray:
+        """How many of some rows name each class, of shape (class,)."""
+        counts = np.zeros(len(self.class_names), np.int64)
+        for part in np.array_split(selected, max(1, len(selected) // 50_000)):
+            counts += self.labels(part).sum(axis=0, dtype=np.int64)
+        return counts
+
+    def statistics(self, selected: np.ndarray) -> LabelStatistics:
+        """Counts and co-occurrences of some rows."""
+        import torch
+
+        count = np.zeros(len(self.class_names))
+        together = np.zeros((len(self.class_names),) * 2)
+        for part in np.array_split(selected, max(1, len(selected) // 50_000)):
+            dense = self.labels(part).astype(np.float64)
+            count += dense.sum(axis=0)
+            together += dense.T @ dense
+        np.fill_diagonal(together, 0)
+        return LabelStatistics(
+            torch.tensor(np.maximum(count, 1), dtype=torch.float32),
+            len(selected),
+            torch.tensor(together, dtype=torch.float32),
+        )

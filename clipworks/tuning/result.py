@@ -1,0 +1,58 @@
+"""What tuning gave: contexts, how they got there, and how well they do on held-out captions."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clipworks.kit import tables
+from clipworks.tuning.prompts import Prompts
+
+
+@dataclass
+class Progress:
+    """Where training stands; everything that a resumed run needs beside tensors."""
+
+    epoch: int = 0  # epochs that are done
+    best_epoch: int = 0  # of the highest held-out mAP
+    taken_epoch: int = 0  # whose prompts are kept
+    best_map: float = -1.0
+    history: list[dict[str, int | float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Tuned contexts and how they got there."""
+
+    prompts: Prompts
+    progress: Progress
+    class_ap: np.ndarray  # held-out AP of each class, nan where no held-out caption names it
+    class_mask: np.ndarray  # bool: the classes that the model is for
+    steps: int
+
+
+def held_out_metrics(result: Result, class_names: Sequence[str]) -> dict[str, Any]:
+    """Held-out mAP over the classes that the model is for, and over all; its epoch; each class's AP.
+
+    AP is None where no held-out caption names the class.
+    """
+    ap = zip(class_names, result.class_ap.tolist(), strict=True)
+    own = np.where(result.class_mask, result.class_ap, np.nan)
+    return {
+        "held_out_mAP": round(100 * float(np.nanmean(own)), 2),
+        "held_out_mAP_all_classes": round(100 * float(np.nanmean(result.class_ap)), 2),
+        "epoch": result.progress.taken_epoch,
+        "class_ap": {name: None if math.isnan(value) else round(value, 6) for name, value in ap},
+    }
+
+
+def write(result: Result, class_names: Sequence[str], folder: Path) -> dict[str, Any]:
+    """Write curve.tsv and held_out.json; returns what the latter holds."""
+    history = result.progress.history
+    tables.write_tsv(folder / "curve.tsv", history[0], (row.values() for row in history))
+    found = held_out_metrics(result, class_names)
+    tables.write_json(folder / "held_out.json", found)
+    return found

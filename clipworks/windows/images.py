@@ -1,0 +1,71 @@
+"""Reading images as they come: any mode, any name, upright, or a reason why not."""
+
+import warnings
+from pathlib import Path
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+# Sizes are checked against infer.max_pixels before a pixel is decoded.
+Image.MAX_IMAGE_PIXELS = None
+SLENDER = 100  # a tower sees nothing in such an image, and its windows take gigabytes to resize
+
+
+class BadImage(Exception):
+    """An image that cannot be used; its text is the reason, fit for a report."""
+
+
+def read(path: Path, *, max_pixels: int | None = None) -> Image.Image:
+    """Decode an image to 8-bit RGB, upright.
+
+    EXIF orientation is applied, transparency is laid on white, 16-bit grey is scaled, an animation
+    gives its first frame. The file's content counts, not its extension. Without `max_pixels` any size
+    is taken: for images that were read before.
+
+    Raises:
+        BadImage: missing, empty, truncated, no image, more than `max_pixels`, or too slender.
+    """
+    try:
+        if path.stat().st_size == 0:
+            raise BadImage("the file is empty (0 bytes)")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of odd metadata; the pixels decide here
+            with Image.open(path) as image:
+                if max_pixels is not None and image.width * image.height > max_pixels:
+                    raise BadImage(
+                        f"{image.width} x {image.height} pixels are more than infer.max_pixels "
+                        f"({max_pixels:,})"
+                    )
+                if max(image.size) > SLENDER * min(image.size):
+                    raise BadImage(
+                        f"{image.width} x {image.height} pixels: one side is more than {SLENDER} "
+                        "times the other"
+                    )
+                image.load()
+                return _rgb(_upright(image))
+    except FileNotFoundError:
+        raise BadImage("the file does not exist") from None
+    except UnidentifiedImageError:
+        raise BadImage("no image format that Pillow knows") from None
+    except BadImage:
+        raise
+    except Exception as error:  # decoders meet broken data with errors of many kinds
+        raise BadImage(f"broken image data: {error}") from None
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # damaged metadata says nothing of the pixels
+        return image
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16") or image.mode == "I":
+        image = image.convert("I").point(lambda value: value / 256).convert("L")
+    elif image.mode == "F":
+        image = image.convert("L")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")

@@ -1,0 +1,43 @@
+"""The manifest of stored windows: which models, how many classes, which images in which shard."""
+
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+
+from clipworks.kit import tables
+
+FILE = "manifest.json"
+
+
+def write(folder: Path, *, models: list[str], classes: int, shards: list[dict[str, Any]]) -> None:
+    """Shards are {"file": name, "images": [names]}, in the order of the images."""
+    tables.write_json(folder / FILE, {"models": models, "classes": classes, "shards": shards})
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """What `write` wrote.
+
+    Raises:
+        ValueError: the folder has no manifest.
+    """
+    if not (folder / FILE).exists():
+        raise ValueError(f"{folder} has no {FILE}; run `dvc repro infer` first")
+    found: dict[str, Any] = tables.read_json(folder / FILE)
+    return found
+
+
+def boxes_of(folder: Path, name: str) -> list[list[int]]:
+    """An image's boxes (left, top, right, bottom in pixels) as stored; the first is the whole image.
+
+    Raises:
+        ValueError: no shard holds the image.
+    """
+    for shard in read(folder)["shards"]:
+        if name in shard["images"]:
+            place = shard["images"].index(name)
+            with safe_open(str(folder / shard["file"]), framework="np") as file:
+                begin, end = file.get_tensor("offsets")[place : place + 2]
+                found: list[list[int]] = file.get_slice("boxes")[int(begin) : int(end)].tolist()
+            return found
+    raise ValueError(f"{folder} holds no windows of {name}")

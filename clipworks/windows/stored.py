@@ -1,0 +1,60 @@
+"""Stored logits of windows, read back in a stream."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import safe_open
+from torch import Tensor
+
+from clipworks.kit.shapes import Float
+from clipworks.windows import manifest
+
+IMAGES_AT_ONCE = 32  # of one shard: keeps float32 copies small
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Windows of some images of equal window count; window 0 is the whole image."""
+
+    names: list[str]
+    logits: Float[Tensor, "image window 2 model class"]
+    similarities: Float[Tensor, "image window nearest"]
+
+
+def read(folder: Path) -> Iterator[Stored]:
+    """Stream what the infer stage stored, some images of equal window count at a time.
+
+    Raises:
+        ValueError: the folder has no manifest.
+    """
+    for shard in manifest.read(folder)["shards"]:
+        with safe_open(str(folder / shard["file"]), framework="pt") as file:
+            offsets = file.get_tensor("offsets").tolist()
+            logits, similarities = file.get_slice("logits"), file.get_slice("similarities")
+            for first, last in _runs(offsets):
+                begin, end = offsets[first], offsets[last]
+                shape = (last - first, -1)
+                values = logits[begin:end].float().unflatten(0, shape)
+                # One model's windows side by side in memory: everything after reads them so.
+                values = values.permute(3, 2, 0, 1, 4).contiguous().permute(2, 3, 1, 0, 4)
+                yield Stored(
+                    shard["images"][first:last],
+                    values,
+                    similarities[begin:end].float().unflatten(0, shape),
+                )
+
+
+def _runs(offsets: list[int]) -> Iterator[tuple[int, int]]:
+    """Runs of images with equal window counts, at most IMAGES_AT_ONCE long."""
+    counts = np.diff(offsets)
+    first = 0
+    while first < len(counts):
+        last = first + 1
+        while (
+            last < len(counts) and counts[last] == counts[first] and last - first < IMAGES_AT_ONCE
+        ):
+            last += 1
+        yield first, last
+        first = last

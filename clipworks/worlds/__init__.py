@@ -1,0 +1,1 @@
+"""Data sets: images in a folder and what stands in their annotations."""

@@ -1,0 +1,76 @@
+"""Annotations in COCO's instances format: the miniature world writes what COCO ships."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clipworks.kit.tables import read_json, write_json
+from clipworks.miniature.glyphs import Placed
+
+
+def write(
+    path: Path, class_names: Sequence[str], scenes: Sequence[tuple[str, int, list[Placed]]]
+) -> None:
+    """Write instances: (file name, side in pixels, objects) of each image."""
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for image_id, (name, side, placed) in enumerate(scenes, 1):
+        images.append({"id": image_id, "file_name": name, "width": side, "height": side})
+        for item in placed:
+            if item.name is None:
+                continue
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image_id,
+                    "category_id": class_names.index(item.name) + 1,
+                    "bbox": list(item.box),
+                    "area": item.area,
+                    "iscrowd": 0,
+                }
+            )
+    categories = [{"id": i, "name": name} for i, name in enumerate(class_names, 1)]
+    write_json(path, {"images": images, "annotations": annotations, "categories": categories})
+
+
+def labels_of(path: Path, class_names: Sequence[str], files: Sequence[str]) -> np.ndarray:
+    """Labels of some images, in their order, int8 of shape (image, class)."""
+    known, labels = read_labels(path, class_names)
+    row = {name: number for number, name in enumerate(known)}
+    return labels[[row[name] for name in files]]
+
+
+def read_labels(path: Path, class_names: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """Which classes each annotated image shows.
+
+    Images without any object of the list keep a row of zeros: they are true negatives.
+
+    Returns:
+        file names, and labels of shape (image, class), int8.
+
+    Raises:
+        ValueError: the file lacks a part, or a class of the list is no category in it.
+    """
+    content: dict[str, Any] = read_json(path)
+    for part in ("images", "annotations", "categories"):
+        if part not in content:
+            raise ValueError(f"{path}: no {part!r}; it must be in COCO's instances format")
+    categories = {entry["id"]: entry["name"] for entry in content["categories"]}
+    if missing := sorted(set(class_names) - set(categories.values())):
+        raise ValueError(
+            f"{path}: no category {missing}; its categories are {sorted(categories.values())}"
+        )
+    rows = {entry["id"]: row for row, entry in enumerate(content["images"])}
+    labels = np.zeros((len(rows), len(class_names)), np.int8)
+    for entry in content["annotations"]:
+        name = categories.get(entry["category_id"])
+        if name is None or entry["image_id"] not in rows:
+            raise ValueError(
+                f"{path}: annotation {entry.get('id')} names an unknown category or image "
+                f"({entry['category_id']}, {entry['image_id']})"
+            )
+        if name in class_names:
+            labels[rows[entry["image_id"]], class_names.index(name)] = 1
+    return [entry["file_name"] for entry in content["images"]], labels

@@ -1,0 +1,40 @@
+"""Images that lie elsewhere: listed where they are, never copied."""
+
+from pathlib import Path
+from typing import Any
+
+from clipworks.kit.tables import read_json, write_json
+
+
+def list_coco(folder: Path, annotations: Path, out: Path, *, limit: int) -> dict[str, Any]:
+    """List the images of a split and write its annotations, cut down to them, to `out`.
+
+    Args:
+        limit: at most so many images, in the order of the annotations; 0 for all.
+
+    Raises:
+        ValueError: a path is missing, or no image is listed.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"world.coco: {folder} is no folder; give the split's image folder")
+    if not annotations.is_file():
+        raise ValueError(f"world.coco: {annotations} does not exist; give an instances_*.json file")
+    content = read_json(annotations)
+    images = content["images"][: limit or None]
+    if not images:
+        raise ValueError(f"world.coco: {annotations} lists no images")
+    ids = {entry["id"] for entry in images}
+    kept = [entry for entry in content["annotations"] if entry["image_id"] in ids]
+    slim = [
+        {
+            key: entry[key]
+            for key in ("id", "image_id", "category_id", "bbox", "area", "iscrowd")
+            if key in entry
+        }
+        for entry in kept
+    ]
+    write_json(out, {"images": images, "annotations": slim, "categories": content["categories"]})
+    return {
+        "folder": folder.resolve().as_posix(),
+        "images": [entry["file_name"] for entry in images],
+    }

@@ -1,0 +1,1 @@
+"""The text factory: from class names to labelled captions."""

@@ -1,0 +1,211 @@
+"""The dialogue that writes captions: feasibility, sentences, checks, in rounds."""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from clipworks.chat import engines
+from clipworks.chat.journal import Journal
+from clipworks.chat.params import Chat, Sampling
+from clipworks.chat.request import (
+    Engine,
+    Reply,
+    Request,
+    Task,
+    Template,
+    ask_for,
+    read_templates,
+    says_true,
+)
+from clipworks.kit import runtime
+from clipworks.writing.replies import items
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A request with its reply, as it goes into the table of replies."""
+
+    source: str
+    round: int
+    request: Request
+    reply: Reply
+    keep: bool  # what a True/False answer said; True for sentences
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to ask for one kind of captions."""
+
+    source: str  # multi, single, challenge
+    groups: Sequence[tuple[str, ...]]  # classes to appear together
+    rounds: int
+    sentences: int
+
+
+class Dialogue:
+    """Asks an engine through a journal."""
+
+    def __init__(
+        self,
+        make_engine: Callable[[], Engine],
+        journal: Journal,
+        templates: dict[str, Template],
+        *,
+        seed: int,
+    ) -> None:
+        self._make_engine = make_engine
+        self._journal = journal
+        self._templates = templates
+        self._seed = seed
+
+    @cached_property
+    def _engine(self) -> Engine:
+        """Made at the first question, which may never come: a chat model takes long to load."""
+        return self._make_engine()
+
+    @property
+    def asked(self) -> int:
+        """Requests that the engine was asked, those from the journal not counted."""
+        return self._journal.asked
+
+    def compose(
+        self, shown: Sequence[Sequence[str]], *, count: int, sampling: Sampling
+    ) -> list[Turn]:
+        """One question per round: which of the shown classes appear together."""
+        requests = [
+            self._request("compose", "compose", sampling, number, names=tuple(names), count=count)
+            for number, names in enumerate(shown)
+        ]
+        replies = self._journal.ask(self._engine, requests, label="compose")
+        return [
+            Turn("compose", number, request, reply, True)
+            for number, (request, reply) in enumerate(zip(requests, replies, strict=True))
+        ]
+
+    def caption(
+        self,
+        plan: Plan,
+        *,
+        feasibility: bool,
+        check: bool,
+        threshold: float,
+        sampling: Sampling,
+        verdict_sampling: Sampling,
+    ) -> Iterator[Turn]:
+        """The turns for one kind of captions; sentences of refused groups are never asked for.
+
+        A verdict is True from a probability of `threshold` on.
+        """
+        history: dict[tuple[str, ...], tuple[tuple[str, str], ...]] = {}
+        groups = list(plan.groups)
+        if feasibility:
+            requests = [
+                self._request("feasible", "feasible", verdict_sampling, 0, names=names)
+                for names in groups
+            ]
+            replies = self._journal.ask(self._engine, requests, label=f"{plan.source}: feasible")
+            groups = []
+            for request, reply in zip(requests, replies, strict=True):
+                keep = says_true(reply, threshold=threshold)
+                yield Turn("feasible", 0, request, reply, keep)
+                if keep:
+                    groups.append(request.names)
+                    history[request.names] = (*request.messages, ("assistant", reply.text))
+        asked = [
+            self._request(
+                "caption",
+                f"caption_{plan.source}",
+                sampling,
+                number,
+                names=names,
+                count=plan.sentences,
+                before=history.get(names, ()),
+            )
+            for names, number in itertools.product(groups, range(plan.rounds))
+        ]
+        replies = self._journal.ask(self._engine, asked, label=f"{plan.source}: sentences")
+        for position, (request, reply) in enumerate(zip(asked, replies, strict=True)):
+            yield Turn(plan.source, position % max(plan.rounds, 1), request, reply, True)
+        if check:
+            yield from self._check(plan, asked, replies, threshold, verdict_sampling)
+
+    def _check(
+        self,
+        plan: Plan,
+        asked: list[Request],
+        replies: list[Reply],
+        threshold: float,
+        sampling: Sampling,
+    ) -> Iterator[Turn]:
+        requests = [
+            self._request(
+                "check",
+                "check",
+                sampling,
+                0,
+                names=request.names,
+                caption=item.text,
+                before=(*request.messages, ("assistant", reply.text)),
+            )
+            for request, reply in zip(asked, replies, strict=True)
+            for item in items(reply.text, finish=reply.finish)
+        ]
+        verdicts = self._journal.ask(self._engine, requests, label=f"{plan.source}: check")
+        for request, verdict in zip(requests, verdicts, strict=True):
+            yield Turn("check", 0, request, verdict, says_true(verdict, threshold=threshold))
+
+    def judge(
+        self, captions: Sequence[str], *, threshold: float, sampling: Sampling
+    ) -> list[tuple[Request, Reply, bool]]:
+        """Whether each caption is distinguishable, concise and realistic."""
+        requests = [self._request("judge", "judge", sampling, 0, caption=text) for text in captions]
+        replies = self._journal.ask(self._engine, requests, label="judge")
+        return [
+            (request, reply, says_true(reply, threshold=threshold))
+            for request, reply in zip(requests, replies, strict=True)
+        ]
+
+    def _request(
+        self,
+        task: Task,
+        template: str,
+        sampling: Sampling,
+        number: int,
+        *,
+        before: tuple[tuple[str, str], ...] = (),
+        names: tuple[str, ...] = (),
+        count: int = 0,
+        caption: str = "",
+    ) -> Request:
+        return ask_for(
+            task,
+            self._templates[template],
+            sampling,
+            seed=self._seed + number,
+            before=before,
+            names=names,
+            count=count,
+            caption=caption,
+        )
+
+
+@contextmanager
+def opened(
+    stage: str,
+    chat: Chat,
+    stand_in: Callable[[], Engine],
+    *,
+    templates: Path,
+    journals: Path,
+    seed: int,
+) -> Iterator[Dialogue]:
+    """A stage's dialogue: the engine that chat.engine names, its journal, and what it all cost."""
+    with runtime.measured(stage) as facts, Journal(journals / f"{stage}.sqlite") as kept:
+        talk = Dialogue(
+            lambda: engines.make(chat, stand_in), kept, read_templates(templates), seed=seed
+        )
+        yield talk
+        facts["asked"] = talk.asked

@@ -1,0 +1,37 @@
+"""What captions to ask for: several classes together, each class alone, the hard ones again."""
+
+from collections.abc import Sequence
+
+from clipworks.writing.dialogue import Plan
+from clipworks.writing.params import Caption
+
+Group = tuple[str, ...]
+
+
+def plans(
+    params: Caption, class_names: Sequence[str], combinations: Sequence[Group]
+) -> tuple[Plan, ...]:
+    """The three kinds of captions.
+
+    Raises:
+        ValueError: a hard class that is none of the classes.
+    """
+    if unknown := sorted(set(params.challenge_classes) - set(class_names)):
+        raise ValueError(
+            f"params.yaml: section 'caption', key 'challenge_classes': {unknown} are not in the "
+            "class list (base.classes); name hard classes of that list, or none: []"
+        )
+    groups = combinations[: params.combinations or None]
+    alone = [(name,) for name in class_names]
+    hard = challenge_groups(groups, params.challenge_classes)
+    return (
+        Plan("multi", groups, params.multi_rounds, params.multi_sentences),
+        Plan("single", alone, params.single_rounds, params.single_sentences),
+        Plan("challenge", hard, params.challenge_rounds, params.challenge_sentences),
+    )
+
+
+def challenge_groups(combinations: Sequence[Group], challenge: Sequence[str]) -> list[Group]:
+    """Each combination cut down to the hard classes; empty ones dropped, duplicates collapsed."""
+    cut = (tuple(name for name in names if name in challenge) for names in combinations)
+    return list(dict.fromkeys(names for names in cut if names))
