@@ -8,6 +8,7 @@ from clipworks.clip.features import CaptionFeatures
 from clipworks.kit import checkpoint, runtime, tables
 from clipworks.kit.classes import read_classes
 from clipworks.kit.cli import run
+from clipworks.kit.errors import InputError
 from clipworks.kit.params import Base, load
 from clipworks.tuning import result, selection, training
 from clipworks.tuning.captions import CaptionTable
@@ -28,7 +29,7 @@ def main(model: str) -> None:
     data = selection.select(table, CaptionFeatures(CAPTIONS), params, tables.read_json(GROUPS))
     clip = backbone.load(BACKBONE)
     if data.features.dim != selection.joint_dim(clip.model):
-        raise ValueError(f"{CAPTIONS} is of another backbone; run `dvc repro encode_captions`")
+        raise InputError(f"{CAPTIONS} is of another backbone; run `dvc repro encode_captions`")
     accelerator = training.accelerator(runtime.pick_device(base.device), params.precision)
     start = MODELS / params.start.removeprefix("train/") / "prompts.safetensors"
     inputs = [*CAPTIONS.iterdir(), BACKBONE / backbone.WEIGHTS, GROUPS]

@@ -9,6 +9,7 @@ from typing import Any
 import openai
 
 from clipworks.chat.request import QUESTIONS, Reply, Request
+from clipworks.kit.errors import InputError
 
 FATAL = (
     openai.AuthenticationError,
@@ -75,7 +76,7 @@ class OpenAIEngine:
         """Replies as they arrive; a request that fails for good gives a reply of finish "error".
 
         Raises:
-            ValueError: the server refuses the key, the model or the request itself.
+            InputError: the server refuses the key, the model or the request itself.
         """
         loop = asyncio.new_event_loop()
         answers = self._answers(requests)
@@ -129,7 +130,7 @@ class OpenAIEngine:
                 finish = "length" if choice.finish_reason == "length" else "stop"
                 return Reply(choice.message.content or "", finish)  # type: ignore[arg-type]
             except FATAL as error:
-                raise ValueError(
+                raise InputError(
                     f"chat.openai: {self._options['base_url']} refuses: {error.message} (model "
                     f"{self.identity['model']!r}, key from ${self._key_variable})"
                 ) from None

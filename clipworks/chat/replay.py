@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clipworks.chat.request import Reply, Request
+from clipworks.kit.errors import InputError
 from clipworks.kit.tables import rows
 
 _HEADER = re.compile(r"^\[(\d+)\]\s*(\(.*\)|\[.*\])\s*$")
@@ -40,13 +41,13 @@ class ReplayEngine:
         """The recorded replies.
 
         Raises:
-            ValueError: nobody recorded an answer to a question.
+            InputError: nobody recorded an answer to a question.
         """
         for index, request in enumerate(requests):
             prompt = "\n\n".join(f"[{role}] {text}" for role, text in request.messages)
             reply = self._replies.get((request.template_hash, prompt))
             if reply is None:
-                raise ValueError(
+                raise InputError(
                     f"chat.replay: {self.identity['model']} holds no recorded answer to the "
                     f"{request.task} question that begins {prompt[:80]!r}; switch such questions "
                     "off (filter.judge=false) or use another engine"
@@ -64,17 +65,17 @@ def recordings(folder: Path) -> Iterator[Recording]:
     A file whose path speaks of "single" or "challenge" is of that source, others are multi.
 
     Raises:
-        ValueError: the folder is missing, or a file is of no known shape.
+        InputError: the folder is missing, or a file is of no known shape.
     """
     if not folder.is_dir():
-        raise ValueError(f"chat.replay.folder: {folder} is no folder; put recorded replies there")
+        raise InputError(f"chat.replay.folder: {folder} is no folder; put recorded replies there")
     for path in sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES):
         found = re.search(r"single|challenge", path.relative_to(folder).as_posix())
         source = found.group() if found else "multi"
         try:
             yield from _read(path, source)
         except (KeyError, TypeError, SyntaxError, json.JSONDecodeError) as error:
-            raise ValueError(
+            raise InputError(
                 f"chat.replay: {path} is of no known shape ({error}); allowed are JSON lists by "
                 "index, '[n] (names)' text and JSONL with labels and captions"
             ) from None

@@ -10,6 +10,7 @@ from typing import Literal, Protocol, runtime_checkable
 from jinja2 import Environment, StrictUndefined
 
 from clipworks.chat.params import Sampling
+from clipworks.kit.errors import InputError
 
 Task = Literal["compose", "feasible", "caption", "check", "judge"]
 QUESTIONS = ("feasible", "check", "judge")  # answered True or False
@@ -79,7 +80,7 @@ def read_templates(folder: Path) -> dict[str, Template]:
     """All templates of a folder by name.
 
     Raises:
-        ValueError: one that the dialogue needs is missing.
+        InputError: one that the dialogue needs is missing.
     """
     found = {
         path.stem: Template(path.stem, path.read_text(encoding="utf-8"))
@@ -95,7 +96,7 @@ def read_templates(folder: Path) -> dict[str, Template]:
         "judge",
     }
     if missing := sorted(needed - found.keys()):
-        raise ValueError(f"templates {folder}: missing {[f'{name}.txt' for name in missing]}")
+        raise InputError(f"templates {folder}: missing {[f'{name}.txt' for name in missing]}")
     return found
 
 

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import clipworks.kit.torchvision_ops  # noqa: F401  (before open_clip)
+from clipworks.kit.errors import InputError
 
 import open_clip  # isort: skip
 from open_clip.tokenizer import SimpleTokenizer  # isort: skip
@@ -64,16 +65,16 @@ def pretrained(name: str, tag: str) -> tuple[nn.Module, dict[str, Any], dict[str
         the model, its open_clip model config, its preprocessing config.
 
     Raises:
-        ValueError: open_clip knows no such model or tag.
+        InputError: open_clip knows no such model or tag.
     """
     if name not in open_clip.list_models():
         close = [
             known for known in open_clip.list_models() if known.lower()[:4] == name.lower()[:4]
         ]
-        raise ValueError(f"backbone.model: open_clip has no model {name!r}; close names: {close}")
+        raise InputError(f"backbone.model: open_clip has no model {name!r}; close names: {close}")
     tags = open_clip.list_pretrained_tags_by_model(name)
     if tag not in tags and not Path(tag).exists():
-        raise ValueError(
+        raise InputError(
             f"backbone.pretrained: {tag!r} is neither a file nor a tag of {name}; tags: {tags}"
         )
     # OpenAI's checkpoints were trained with QuickGELU, which the plain model names do not say.
@@ -102,15 +103,15 @@ def load(folder: Path, *, device: str | torch.device = "cpu") -> Backbone:
     """Load what `save` wrote, frozen and in evaluation mode.
 
     Raises:
-        ValueError: the folder lacks a file, or its text tower needs another tokenizer than CLIP's.
+        InputError: the folder lacks a file, or its text tower needs another tokenizer than CLIP's.
     """
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).exists():
-            raise ValueError(f"backbone {folder} lacks {name}; run `dvc repro backbone` first")
+            raise InputError(f"backbone {folder} lacks {name}; run `dvc repro backbone` first")
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     text_config = config["model_cfg"]["text_cfg"]
     if "hf_model_name" in text_config or "hf_tokenizer_name" in text_config:
-        raise ValueError(
+        raise InputError(
             f"backbone {folder}: its text tower is {text_config.get('hf_model_name', 'not CLIP')}, "
             "whose tokenizer is another than CLIP's; choose a model of open_clip with a CLIP text tower"
         )

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from clipworks.clip import text
 from clipworks.clip.backbone import Backbone
+from clipworks.kit.errors import InputError
 
 TOKENS, OFFSETS = "tokens.npy", "offsets.npy"
 CHUNK = 16_384  # texts that are tokenised and sorted by length together
@@ -93,10 +94,10 @@ class CaptionFeatures:
     """What `encode` wrote, read as needed."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises ValueError where the folder lacks a file."""
+        """Raises InputError where the folder lacks a file."""
         for name in (TOKENS, OFFSETS):
             if not (folder / name).exists():
-                raise ValueError(f"{folder} lacks {name}; run `dvc repro encode_captions` first")
+                raise InputError(f"{folder} lacks {name}; run `dvc repro encode_captions` first")
         self.tokens = np.load(folder / TOKENS, mmap_mode="r", allow_pickle=False)
         self.offsets = np.load(folder / OFFSETS, mmap_mode="r", allow_pickle=False)
 

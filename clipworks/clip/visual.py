@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from clipworks.kit.errors import InputError
 from clipworks.kit.shapes import Float, UInt8
 
 
@@ -30,7 +31,7 @@ def features(
             always has it.
 
     Raises:
-        ValueError: a tower of another kind.
+        InputError: a tower of another kind.
     """
     check(visual, "this model")
     pooled, dense = (
@@ -40,9 +41,9 @@ def features(
 
 
 def check(visual: Any, name: str) -> None:
-    """Raises ValueError, with the model's name, for a tower whose dense features are not known."""
+    """Raises InputError, with the model's name, for a tower whose dense features are not known."""
     if not _is_resnet(visual) and not (hasattr(visual, "transformer") and hasattr(visual, "conv1")):
-        raise ValueError(
+        raise InputError(
             f"backbone.model: {name} has the visual tower {type(visual).__name__}; dense features "
             "are known for open_clip's ModifiedResNet and VisionTransformer"
         )

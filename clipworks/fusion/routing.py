@@ -9,6 +9,7 @@ from torch import Tensor
 
 from clipworks.fusion.params import Ensemble
 from clipworks.kit.classes import read_lists
+from clipworks.kit.errors import InputError
 from clipworks.kit.shapes import Float
 
 
@@ -21,7 +22,7 @@ def route(
         held_out_ap: AP of each class on held-out captions, by model; nan where there is none.
 
     Raises:
-        ValueError: a list names an unknown class or model, or one class at two models.
+        InputError: a list names an unknown class or model, or one class at two models.
     """
     models = list(held_out_ap)
     _check_model(params.default_model, models)
@@ -32,7 +33,7 @@ def route(
             _check_model(model, models)
         total = sum(params.weights.values())
         if total <= 0:
-            raise ValueError(
+            raise InputError(
                 f"ensemble.weights: {params.weights}: give at least one of {models} more than 0"
             )
         shares = {model: weight / total for model, weight in params.weights.items()}
@@ -44,9 +45,9 @@ def route(
             _check_model(model, models)
             for name in names:
                 if name not in class_names:
-                    raise ValueError(f"ensemble.lists.{model}: {name!r} is not in the class list")
+                    raise InputError(f"ensemble.lists.{model}: {name!r} is not in the class list")
                 if name in taken:
-                    raise ValueError(
+                    raise InputError(
                         f"ensemble.lists: {name!r} stands at {taken[name]} and {model}"
                     )
                 taken[name] = model
@@ -63,7 +64,7 @@ def route(
 
 def _check_model(model: str, models: list[str]) -> None:
     if model not in models:
-        raise ValueError(f"ensemble: no model {model!r}; there are {models}")
+        raise InputError(f"ensemble: no model {model!r}; there are {models}")
 
 
 def combine(

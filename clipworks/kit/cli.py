@@ -1,12 +1,14 @@
-"""How every stage ends: a bad input is one clear line and exit status 1, not a traceback."""
+"""How every stage ends: a bad input is one clear message and exit status 1, not a traceback."""
 
 import sys
 from collections.abc import Callable
 
+from clipworks.kit.errors import InputError
+
 
 def run(main: Callable[..., None], *arguments: str) -> None:
-    """Run a stage's main; its ValueErrors are messages to people."""
+    """Run a stage's main; an InputError is a message to people, anything else a fault."""
     try:
         main(*arguments)
-    except ValueError as error:
+    except InputError as error:
         sys.exit(f"error: {error}")

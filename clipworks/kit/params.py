@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from clipworks.kit.errors import InputError
+
 PARAMS = Path("params.yaml")
 # The tuned models, each a section of `train`, in the order in which their logits are stored.
 MODELS = ("base", "ema", "zema", "diff", "diffh", "difft")
@@ -56,15 +58,15 @@ def load(section: str, schema: type[S], path: Path = PARAMS) -> S:
     """Read one section ("train.base" goes down a level).
 
     Raises:
-        ValueError: with the section, the key, what is allowed and a likely spelling.
+        InputError: with the section, the key, what is allowed and a likely spelling.
     """
     if not path.exists():
-        raise ValueError(f"{path} does not exist; run from the project's top folder")
+        raise InputError(f"{path} does not exist; run from the project's top folder")
     content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     for key in section.split("."):
         if not isinstance(content, dict) or key not in content:
             known = sorted(content) if isinstance(content, dict) else []
-            raise ValueError(
+            raise InputError(
                 f"{path}: no section {section!r}; there are {known}{_close(key, known)}"
             )
         content = content[key]
@@ -72,7 +74,7 @@ def load(section: str, schema: type[S], path: Path = PARAMS) -> S:
         return schema.model_validate(content)
     except ValidationError as error:
         lines = [_explain(section, schema, issue) for issue in error.errors()]
-        raise ValueError(f"{path}: " + "\n".join(lines)) from None
+        raise InputError(f"{path}: " + "\n".join(lines)) from None
 
 
 def _explain(section: str, schema: type[BaseModel], issue: Any) -> str:

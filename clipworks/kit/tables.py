@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from clipworks.kit.errors import InputError
+
 if TYPE_CHECKING:
     import pandas as pd  # imported by those who make one
 
@@ -50,10 +52,10 @@ def rows(path: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any
     """Rows of a parquet file, read in batches.
 
     Raises:
-        ValueError: the file is missing.
+        InputError: the file is missing.
     """
     if not path.exists():
-        raise ValueError(f"{path} does not exist; run the stage that writes it (`dvc repro`)")
+        raise InputError(f"{path} does not exist; run the stage that writes it (`dvc repro`)")
     with pq.ParquetFile(str(path)) as file:
         for batch in file.iter_batches(batch_size=ROW_GROUP, columns=columns):
             yield from batch.to_pylist()
@@ -68,7 +70,7 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read JSON; a missing file names the stage to run."""
     if not path.exists():
-        raise ValueError(f"{path} does not exist; run the stage that writes it (`dvc repro`)")
+        raise InputError(f"{path} does not exist; run the stage that writes it (`dvc repro`)")
     return json.loads(path.read_text(encoding="utf-8"))
 
 

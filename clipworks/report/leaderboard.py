@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from clipworks.kit.errors import InputError
+
 MARKS = ("<!-- leaderboard -->\n", "<!-- /leaderboard -->")
 COLUMNS = {"mAP": "mAP", "CF1": "CF1", "OF1": "OF1", "validation_mAP": "validation mAP"}
 
@@ -34,10 +36,10 @@ def put(path: Path, text: str) -> str:
     """A file's text with the table between its marks.
 
     Raises:
-        ValueError: the file has no marks.
+        InputError: the file has no marks.
     """
     content = path.read_text(encoding="utf-8")
     pattern = re.compile(re.escape(MARKS[0]) + r".*?" + re.escape(MARKS[1]), re.DOTALL)
     if not pattern.search(content):
-        raise ValueError(f"{path}: no {MARKS[0].strip()} … {MARKS[1]} to put the table in")
+        raise InputError(f"{path}: no {MARKS[0].strip()} … {MARKS[1]} to put the table in")
     return pattern.sub(lambda _: MARKS[0] + text + MARKS[1], content)

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from clipworks.clip.hand import HAND_TEMPLATE, imagenet_templates
+from clipworks.kit.errors import InputError
 from clipworks.kit.params import GENERATED
 from clipworks.tuning.losses import LabelStatistics
 
@@ -90,12 +91,12 @@ def read_companions(path: str) -> dict[str, list[str]]:
     if not path:
         return {}
     if not Path(path).exists():
-        raise ValueError(
+        raise InputError(
             f"encode_captions.companions: {path} does not exist; leave it empty for none"
         )
     content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     if not isinstance(content, dict) or not all(isinstance(v, list) for v in content.values()):
-        raise ValueError(f"{path}: allowed is 'class: [thing, ...]' on every line")
+        raise InputError(f"{path}: allowed is 'class: [thing, ...]' on every line")
     return {str(name): [str(thing) for thing in things] for name, things in content.items()}
 
 
@@ -106,7 +107,7 @@ class CaptionTable:
         """Read the rows of the encode_captions stage, or (without text and split) of filter."""
         self.class_names = tuple(class_names)
         if not path.exists():
-            raise ValueError(f"{path} does not exist; run the stage that writes it (`dvc repro`)")
+            raise InputError(f"{path} does not exist; run the stage that writes it (`dvc repro`)")
         table = pq.read_table(path, read_dictionary=["source"])
         labels = table["labels"].combine_chunks()
         self._flat = labels.flatten().to_numpy()

@@ -6,6 +6,7 @@ from typing import Any
 from safetensors import safe_open
 
 from clipworks.kit import tables
+from clipworks.kit.errors import InputError
 
 FILE = "manifest.json"
 
@@ -19,10 +20,10 @@ def read(folder: Path) -> dict[str, Any]:
     """What `write` wrote.
 
     Raises:
-        ValueError: the folder has no manifest.
+        InputError: the folder has no manifest.
     """
     if not (folder / FILE).exists():
-        raise ValueError(f"{folder} has no {FILE}; run `dvc repro infer` first")
+        raise InputError(f"{folder} has no {FILE}; run `dvc repro infer` first")
     found: dict[str, Any] = tables.read_json(folder / FILE)
     return found
 
@@ -31,7 +32,7 @@ def boxes_of(folder: Path, name: str) -> list[list[int]]:
     """An image's boxes (left, top, right, bottom in pixels) as stored; the first is the whole image.
 
     Raises:
-        ValueError: no shard holds the image.
+        InputError: no shard holds the image.
     """
     for shard in read(folder)["shards"]:
         if name in shard["images"]:
@@ -40,4 +41,4 @@ def boxes_of(folder: Path, name: str) -> list[list[int]]:
                 begin, end = file.get_tensor("offsets")[place : place + 2]
                 found: list[list[int]] = file.get_slice("boxes")[int(begin) : int(end)].tolist()
             return found
-    raise ValueError(f"{folder} holds no windows of {name}")
+    raise InputError(f"{folder} holds no windows of {name}")

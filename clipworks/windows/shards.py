@@ -10,6 +10,7 @@ from typing import Any
 from safetensors.torch import save_file
 from tqdm import tqdm
 
+from clipworks.kit.errors import InputError
 from clipworks.windows import manifest
 from clipworks.windows.visual_pass import Cut, Pass
 
@@ -25,10 +26,10 @@ def fingerprint(listed: dict[str, Any]) -> list[Any]:
 
 
 def check_share(bad: dict[str, dict[str, str]], total: int, allowed: float, report: Path) -> None:
-    """Raises ValueError where more than the allowed share of the images is bad."""
+    """Raises InputError where more than the allowed share of the images is bad."""
     share = sum(map(len, bad.values())) / max(total, 1)
     if share > allowed:
-        raise ValueError(
+        raise InputError(
             f"{share:.2%} of the images are bad, infer.max_bad_share allows {allowed:.2%}; "
             f"{report} lists them with their reasons"
         )

@@ -27,7 +27,7 @@ def read(folder: Path) -> Iterator[Stored]:
     """Stream what the infer stage stored, some images of equal window count at a time.
 
     Raises:
-        ValueError: the folder has no manifest.
+        InputError: the folder has no manifest.
     """
     for shard in manifest.read(folder)["shards"]:
         with safe_open(str(folder / shard["file"]), framework="pt") as file:

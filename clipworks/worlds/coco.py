@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from clipworks.kit.errors import InputError
 from clipworks.kit.tables import read_json, write_json
 from clipworks.miniature.glyphs import Placed
 
@@ -51,15 +52,15 @@ def read_labels(path: Path, class_names: Sequence[str]) -> tuple[list[str], np.n
         file names, and labels of shape (image, class), int8.
 
     Raises:
-        ValueError: the file lacks a part, or a class of the list is no category in it.
+        InputError: the file lacks a part, or a class of the list is no category in it.
     """
     content: dict[str, Any] = read_json(path)
     for part in ("images", "annotations", "categories"):
         if part not in content:
-            raise ValueError(f"{path}: no {part!r}; it must be in COCO's instances format")
+            raise InputError(f"{path}: no {part!r}; it must be in COCO's instances format")
     categories = {entry["id"]: entry["name"] for entry in content["categories"]}
     if missing := sorted(set(class_names) - set(categories.values())):
-        raise ValueError(
+        raise InputError(
             f"{path}: no category {missing}; its categories are {sorted(categories.values())}"
         )
     rows = {entry["id"]: row for row, entry in enumerate(content["images"])}
@@ -67,7 +68,7 @@ def read_labels(path: Path, class_names: Sequence[str]) -> tuple[list[str], np.n
     for entry in content["annotations"]:
         name = categories.get(entry["category_id"])
         if name is None or entry["image_id"] not in rows:
-            raise ValueError(
+            raise InputError(
                 f"{path}: annotation {entry.get('id')} names an unknown category or image "
                 f"({entry['category_id']}, {entry['image_id']})"
             )

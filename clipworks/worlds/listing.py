@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from clipworks.kit.errors import InputError
 from clipworks.kit.tables import read_json, write_json
 
 
@@ -13,16 +14,16 @@ def list_coco(folder: Path, annotations: Path, out: Path, *, limit: int) -> dict
         limit: at most so many images, in the order of the annotations; 0 for all.
 
     Raises:
-        ValueError: a path is missing, or no image is listed.
+        InputError: a path is missing, or no image is listed.
     """
     if not folder.is_dir():
-        raise ValueError(f"world.coco: {folder} is no folder; give the split's image folder")
+        raise InputError(f"world.coco: {folder} is no folder; give the split's image folder")
     if not annotations.is_file():
-        raise ValueError(f"world.coco: {annotations} does not exist; give an instances_*.json file")
+        raise InputError(f"world.coco: {annotations} does not exist; give an instances_*.json file")
     content = read_json(annotations)
     images = content["images"][: limit or None]
     if not images:
-        raise ValueError(f"world.coco: {annotations} lists no images")
+        raise InputError(f"world.coco: {annotations} lists no images")
     ids = {entry["id"] for entry in images}
     kept = [entry for entry in content["annotations"] if entry["image_id"] in ids]
     slim = [

@@ -7,6 +7,7 @@ from functools import lru_cache
 import simplemma
 
 from clipworks.kit.classes import Synonyms
+from clipworks.kit.errors import InputError
 
 # Punctuation is a token of its own: no phrase reaches across it ("a microwave, oven and fridge").
 _TOKEN = re.compile(r"[a-z0-9]+(?:'[a-z]+)?|[^\W\d_]+|[,;:.!?()]")
@@ -42,7 +43,7 @@ class Labeller:
     """
 
     def __init__(self, class_names: Sequence[str], synonyms: Synonyms) -> None:
-        """Raises ValueError where two classes claim the same words."""
+        """Raises InputError where two classes claim the same words."""
         self.class_names = tuple(class_names)
         phrases: dict[tuple[str, ...], int | None] = {}
         for phrase in synonyms.other_meanings:
@@ -54,12 +55,12 @@ class Labeller:
             for form in forms:
                 key = self._key(form)
                 if not key:
-                    raise ValueError(f"synonyms: {form!r} of class {name!r} has no letters")
+                    raise InputError(f"synonyms: {form!r} of class {name!r} has no letters")
                 if owner.setdefault(key, name) != name:
                     if form == name:
-                        raise ValueError(f"classes {owner[key]!r} and {name!r} are the same words")
+                        raise InputError(f"classes {owner[key]!r} and {name!r} are the same words")
                     if owner[key] in class_names and owner[key] != form:
-                        raise ValueError(
+                        raise InputError(
                             f"synonyms: {form!r} stands for {owner[key]!r} and for {name!r}; "
                             "keep it at one of them"
                         )
