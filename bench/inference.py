@@ -48,6 +48,9 @@ def pictures(folder: Path, count: int) -> list[str]:
     return [f"{index}.png" for index in range(count)]
 
 
+CLASSES = [str(i) for i in range(80)]
+
+
 def classes(count: int = 80) -> dict[str, torch.Tensor]:
     """Random class features of the three kinds."""
     return {
@@ -89,13 +92,13 @@ def main() -> None:
             nonlocal passes
             passes += 1
             work = visual_pass.Pass(
-                clip, Scorer.of(models, scales_of), bank, replace(settings), cpu
+                clip, Scorer.of(models, CLASSES, scales_of), bank, replace(settings), cpu
             )
             out = Path(temporary) / f"out{passes}"
             listed = {"folder": str(folder), "images": names}
             shards.score_split(work, listed, out, scratch=out / "scratch", per_shard=100)
 
-        work = visual_pass.Pass(clip, Scorer.of(features, scales_of), bank, settings, cpu)
+        work = visual_pass.Pass(clip, Scorer.of(features, CLASSES, scales_of), bank, settings, cpu)
         windows = sum(len(work.cut(folder, name).boxes) for name in names)
         batch = torch.randn(settings.batch_size, 3, 224, 224, device=cpu)
         # The layout that our cuts have, so that the tower is not flattered by a slower one.

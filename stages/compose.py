@@ -14,7 +14,6 @@ from clipworks.writing.labels import Labeller
 from clipworks.writing.params import Compose
 
 TEMPLATES = Path("data/templates")
-JOURNALS = Path("scratch/journal")
 OUT = Path("data/compose")
 
 
@@ -30,7 +29,7 @@ def main() -> None:
     with (
         tables.Writer(OUT / "replies.parquet", transcript.REPLIES) as out,
         dialogue.opened(
-            "compose", chat, GrammarEngine, templates=TEMPLATES, journals=JOURNALS, seed=base.seed
+            "compose", chat, GrammarEngine, templates=TEMPLATES, seed=base.seed
         ) as talk,
     ):
         if chat.engine == "replay":

@@ -14,7 +14,6 @@ from clipworks.writing.params import Filter
 
 TEMPLATES = Path("data/templates")
 REPLIES = Path("data/caption/replies.parquet")
-JOURNALS = Path("scratch/journal")
 OUT = Path("data/filter")
 
 
@@ -28,9 +27,7 @@ def main() -> None:
         tables.Writer(OUT / "captions.parquet", transcript.CAPTIONS) as kept,
         tables.Writer(OUT / "rejected.parquet", transcript.REJECTED) as rejected,
         tables.Writer(OUT / "replies.parquet", transcript.REPLIES) as verdicts,
-        dialogue.opened(
-            "filter", chat, GrammarEngine, templates=TEMPLATES, journals=JOURNALS, seed=base.seed
-        ) as talk,
+        dialogue.opened("filter", chat, GrammarEngine, templates=TEMPLATES, seed=base.seed) as talk,
     ):
         found = filtering.candidates(
             tables.rows(REPLIES), min_length=params.min_length, max_length=params.max_length

@@ -47,7 +47,11 @@ def work(clip, models, **changes: object) -> visual_pass.Pass:
     )
     options = visual_pass.Options(**{**vars(OPTIONS), **changes})
     return visual_pass.Pass(
-        clip, Scorer.of(models, dict.fromkeys(models, SCALES)), bank, options, torch.device("cpu")
+        clip,
+        Scorer.of(models, CLASSES, dict.fromkeys(models, SCALES)),
+        bank,
+        options,
+        torch.device("cpu"),
     )
 
 
@@ -177,7 +181,7 @@ def test_leaderboard_rows_stream_over_shards(clip, folder, tmp_path) -> None:
 def test_hand_baselines_see_the_image_alone(clip, models, folder, tmp_path) -> None:
     features = {"plain": models["hand"], "blended": models["hand"]}
     chosen = work(clip, features)
-    chosen.scorer = Scorer.of(features, dict.fromkeys(features, SCALES), plain=("plain",))
+    chosen.scorer = Scorer.of(features, CLASSES, dict.fromkeys(features, SCALES), plain=("plain",))
     cut = chosen.cut(folder, "0 ü.png")
     found = chosen.run([cut])
     pooled, _ = chosen.features(cut.pixels)

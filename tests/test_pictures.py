@@ -45,7 +45,7 @@ def test_boxes_are_read_back_and_an_image_without_windows_is_named(tmp_path) -> 
     stored = {"offsets": torch.tensor([0, 2]), "boxes": torch.tensor(boxes)}
     save_file(stored, str(tmp_path / "0.safetensors"))
     shards = [{"file": "0.safetensors", "images": ["a.png"]}]
-    manifest.write(tmp_path, models=["base"], classes=1, shards=shards)
+    manifest.write(tmp_path, models=["base"], classes=["dog"], shards=shards)
     assert manifest.boxes_of(tmp_path, "a.png") == boxes
     (tmp_path / "manifest.json").write_text(json.dumps({"shards": []}))
     with pytest.raises(ValueError, match=r"holds no windows of a\.png"):

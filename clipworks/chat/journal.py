@@ -26,7 +26,8 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(path)
+        # Runs side by side (`dvc queue start -j 2`) wait for each other's commits.
+        self._connection = sqlite3.connect(path, timeout=60)
         # Write-ahead: a commit is one append, safe against a killed process.
         self._connection.execute("pragma journal_mode = wal")
         self._connection.execute("pragma synchronous = normal")

@@ -10,6 +10,7 @@ from typing import Any
 
 from clipworks.chat.request import Reply, Request
 from clipworks.kit.errors import InputError
+from clipworks.kit.files import read_json, read_text
 from clipworks.kit.tables import rows
 
 _HEADER = re.compile(r"^\[(\d+)\]\s*(\(.*\)|\[.*\])\s*$")
@@ -84,7 +85,7 @@ def recordings(folder: Path) -> Iterator[Recording]:
 def combinations(folder: Path, class_names: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """The combinations that recordings were made for, and those of a file combinations.json."""
     listed = folder / "combinations.json"
-    groups = [tuple(group) for group in json.loads(listed.read_text())] if listed.exists() else []
+    groups = [tuple(group) for group in read_json(listed)] if listed.exists() else []
     groups += [recording.names for recording in recordings(folder)]
     for names in groups:
         known = tuple(name for name in class_names if name in names)
@@ -93,14 +94,14 @@ def combinations(folder: Path, class_names: Sequence[str]) -> Iterator[tuple[str
 
 
 def _read(path: Path, source: str) -> Iterator[Recording]:
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path, key="chat.replay")
     if path.suffix == ".jsonl":
         for number, line in enumerate(text.splitlines(), 1):
             entry = json.loads(line)
             names = tuple(entry["labels"])
             yield Recording(source, names, "\n".join(entry["captions"]), f"{path.name}:{number}")
     elif path.suffix == ".json":
-        yield from _read_json(json.loads(text), path, source)
+        yield from _read_json(read_json(path, key="chat.replay"), path, source)
     else:
         names = ()
         block: list[str] = []

@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 
 from clipworks.chat.params import Sampling
 from clipworks.kit.errors import InputError
+from clipworks.kit.files import read_text
 
 Task = Literal["compose", "feasible", "caption", "check", "judge"]
 QUESTIONS = ("feasible", "check", "judge")  # answered True or False
@@ -83,8 +84,7 @@ def read_templates(folder: Path) -> dict[str, Template]:
         InputError: one that the dialogue needs is missing.
     """
     found = {
-        path.stem: Template(path.stem, path.read_text(encoding="utf-8"))
-        for path in sorted(folder.glob("*.txt"))
+        path.stem: Template(path.stem, read_text(path)) for path in sorted(folder.glob("*.txt"))
     }
     needed = {
         "compose",

@@ -54,38 +54,6 @@ def tokenizer(context_length: int) -> SimpleTokenizer:
     return SimpleTokenizer(context_length=context_length)
 
 
-def pretrained(name: str, tag: str) -> tuple[nn.Module, dict[str, Any], dict[str, Any]]:
-    """Load published weights through open_clip (downloading them where open_clip would).
-
-    Args:
-        name: a model name of open_clip, such as "RN50".
-        tag: a pretrained tag of that model, such as "openai", or the path of a checkpoint.
-
-    Returns:
-        the model, its open_clip model config, its preprocessing config.
-
-    Raises:
-        InputError: open_clip knows no such model or tag.
-    """
-    if name not in open_clip.list_models():
-        close = [
-            known for known in open_clip.list_models() if known.lower()[:4] == name.lower()[:4]
-        ]
-        raise InputError(f"backbone.model: open_clip has no model {name!r}; close names: {close}")
-    tags = open_clip.list_pretrained_tags_by_model(name)
-    if tag not in tags and not Path(tag).exists():
-        raise InputError(
-            f"backbone.pretrained: {tag!r} is neither a file nor a tag of {name}; tags: {tags}"
-        )
-    # OpenAI's checkpoints were trained with QuickGELU, which the plain model names do not say.
-    quick = {"force_quick_gelu": True} if tag == "openai" else {}
-    model = open_clip.create_model(name, pretrained=tag, **quick)
-    config = dict(open_clip.get_model_config(name) or {})
-    if quick:
-        config["quick_gelu"] = True
-    return model, config, dict(open_clip.get_model_preprocess_cfg(model))
-
-
 def save(
     folder: Path, model: nn.Module, model_config: dict[str, Any], preprocess: dict[str, Any]
 ) -> None:

@@ -43,7 +43,7 @@ def score(
     conditional: Tensor,
 ) -> Board:
     """All rows from stored windows, streamed."""
-    order = {name: i for i, name in enumerate(manifest.read(folder)["models"])}
+    order = {name: i for i, name in enumerate(manifest.read(folder, list(routes))["models"])}
     found: dict[str, list[Tensor]] = {}
     images: list[str] = []
     windows: list[Tensor] = []
@@ -123,6 +123,7 @@ def submission(images: Sequence[str], scored: Sequence[str], logits: Tensor) -> 
 def write_predictions(
     path: Path, images: Sequence[str], names: Sequence[str], logits: Tensor
 ) -> None:
-    """One row per image: its name and a logit per class, as a column each."""
-    columns = dict(zip(names, logits.T.numpy(), strict=True))
+    """One row per image: its name and each class's logit, in a column "logit CLASS" (a class may be
+    called "image")."""
+    columns = {f"logit {n}": v for n, v in zip(names, logits.T.numpy(), strict=True)}
     pq.write_table(pa.table({"image": pa.array(images), **columns}), path, compression="zstd")

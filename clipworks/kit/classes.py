@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from clipworks.kit.errors import InputError
+from clipworks.kit.files import read_text, read_yaml
 
 
 class Synonyms(BaseModel):
@@ -27,7 +27,7 @@ def read_classes(path: Path) -> list[str]:
     """
     if not path.exists():
         raise InputError(f"class list {path} does not exist; write one class name a line there")
-    names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    names = [line.strip() for line in read_text(path).splitlines()]
     names = [name for name in names if name and not name.startswith("#")]
     if len(names) < 2:
         raise InputError(f"class list {path} has {len(names)} classes; at least 2 are needed")
@@ -62,7 +62,7 @@ def read_synonyms(path: Path) -> Synonyms:
         raise InputError(
             f"synonyms file {path} does not exist; data/classes/no_synonyms.yaml is an empty one"
         )
-    content: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    content: Any = read_yaml(path) or {}
     try:
         return Synonyms.model_validate(content)
     except ValidationError as error:
@@ -85,7 +85,7 @@ def read_lists(path: Path, part: str, *, key: str) -> dict[str, list[str]]:
     """
     if not path.exists():
         raise InputError(f"{key}: {path} does not exist; allowed is a YAML file with {part!r}")
-    content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content: Any = read_yaml(path, key=key)
     found = content.get(part) if isinstance(content, dict) else None
     if not isinstance(found, dict) or not all(isinstance(v, list) for v in found.values()):
         raise InputError(f"{key}: {path} needs a part '{part}: {{name: [class, ...]}}'")

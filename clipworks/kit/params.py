@@ -8,10 +8,10 @@ import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from clipworks.kit.errors import InputError
+from clipworks.kit.files import read_yaml
 
 PARAMS = Path("params.yaml")
 # The tuned models, each a section of `train`, in the order in which their logits are stored.
@@ -62,7 +62,7 @@ def load(section: str, schema: type[S], path: Path = PARAMS) -> S:
     """
     if not path.exists():
         raise InputError(f"{path} does not exist; run from the project's top folder")
-    content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content: Any = read_yaml(path)
     for key in section.split("."):
         if not isinstance(content, dict) or key not in content:
             known = sorted(content) if isinstance(content, dict) else []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from clipworks.kit import files
 from clipworks.kit.errors import InputError
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def read_json(path: Path) -> Any:
     """Read JSON; a missing file names the stage to run."""
     if not path.exists():
         raise InputError(f"{path} does not exist; run the stage that writes it (`dvc repro`)")
-    return json.loads(path.read_text(encoding="utf-8"))
+    return files.read_json(path)
 
 
 def write_tsv(path: Path, header: Iterable[str], lines: Iterable[Iterable[Any]]) -> None:

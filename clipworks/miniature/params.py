@@ -27,6 +27,8 @@ class Backbone(Section):
     source: Literal["miniature", "pretrained"]
     model: str
     pretrained: str
+    checkpoint: str  # a file of weights instead of a tag; data/none for none
+    activation: Literal["auto", "gelu", "quick_gelu"]  # of pretrained weights that do not say it
     width: AtLeastOne
     text_width: AtLeastOne
     text_layers: AtLeastOne

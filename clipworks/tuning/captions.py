@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import yaml
 
 from clipworks.clip.hand import HAND_TEMPLATE, imagenet_templates
 from clipworks.kit.errors import InputError
+from clipworks.kit.files import NONE, read_yaml
 from clipworks.kit.params import GENERATED
 from clipworks.tuning.losses import LabelStatistics
 
@@ -87,14 +87,10 @@ def table_row(row: Row, texts: dict[str, int]) -> dict[str, Any]:
 
 
 def read_companions(path: str) -> dict[str, list[str]]:
-    """A YAML file of class -> things that go with it and are no class; empty path for none."""
-    if not path:
+    """A YAML file of class -> things that go with it and are no class; {} for data/none."""
+    if Path(path) == NONE:
         return {}
-    if not Path(path).exists():
-        raise InputError(
-            f"encode_captions.companions: {path} does not exist; leave it empty for none"
-        )
-    content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    content = read_yaml(Path(path), key="encode_captions.companions")
     if not isinstance(content, dict) or not all(isinstance(v, list) for v in content.values()):
         raise InputError(f"{path}: allowed is 'class: [thing, ...]' on every line")
     return {str(name): [str(thing) for thing in things] for name, things in content.items()}

@@ -21,7 +21,7 @@ class EncodeCaptions(Section):
     dtype: Literal["float32", "float16"]
     held_out: Annotated[float, BeforeValidator(number), Field(gt=0, lt=0.5)]
     template_copies: Count
-    companions: str  # a YAML file: class -> things it goes with, or empty
+    companions: str  # a YAML file: class -> things it goes with; data/none for none
 
 
 class HardGroups(Section):

@@ -1,5 +1,6 @@
-"""The manifest of stored windows: which models, how many classes, which images in which shard."""
+"""The manifest of stored windows: which models, which classes, which images in which shard."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,28 @@ from clipworks.kit.errors import InputError
 FILE = "manifest.json"
 
 
-def write(folder: Path, *, models: list[str], classes: int, shards: list[dict[str, Any]]) -> None:
+def write(
+    folder: Path, *, models: list[str], classes: list[str], shards: list[dict[str, Any]]
+) -> None:
     """Shards are {"file": name, "images": [names]}, in the order of the images."""
     tables.write_json(folder / FILE, {"models": models, "classes": classes, "shards": shards})
 
 
-def read(folder: Path) -> dict[str, Any]:
+def read(folder: Path, class_names: Sequence[str] | None = None) -> dict[str, Any]:
     """What `write` wrote.
 
     Raises:
-        InputError: the folder has no manifest.
+        InputError: the folder has no manifest, or its logits are of other classes than these.
     """
     if not (folder / FILE).exists():
         raise InputError(f"{folder} has no {FILE}; run `dvc repro infer` first")
     found: dict[str, Any] = tables.read_json(folder / FILE)
+    if class_names is not None and found["classes"] != list(class_names):
+        there, here = set(found["classes"]), set(class_names)
+        raise InputError(
+            f"{folder} holds logits of another class list: only there {sorted(there - here)[:5]}, only "
+            f"here {sorted(here - there)[:5]} (or another order); run `dvc repro infer` for this list"
+        )
     return found
 
 

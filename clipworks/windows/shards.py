@@ -36,7 +36,12 @@ def check_share(bad: dict[str, dict[str, str]], total: int, allowed: float, repo
 
 
 def score_split(
-    work: Pass, listed: dict[str, Any], out: Path, *, scratch: Path, per_shard: int
+    work: Pass,
+    listed: dict[str, Any],
+    out: Path,
+    *,
+    scratch: Path,
+    per_shard: int,
 ) -> dict[str, str]:
     """Score a split into shards, with a manifest; finished shards wait in `scratch` for a resumed run.
 
@@ -66,7 +71,8 @@ def score_split(
                 _place(done, out / done.name)
                 shards.append({"file": done.name, "images": facts["images"]})
     scorer = work.scorer
-    manifest.write(out, models=list(scorer.names), classes=scorer.classes, shards=shards)
+    classes = list(scorer.class_names)
+    manifest.write(out, models=list(scorer.names), classes=classes, shards=shards)
     return bad
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from clipworks.kit.errors import InputError
-from clipworks.kit.tables import read_json, write_json
+from clipworks.kit.files import read_json
+from clipworks.kit.tables import write_json
 from clipworks.miniature.glyphs import Placed
 
 
@@ -52,17 +53,15 @@ def read_labels(path: Path, class_names: Sequence[str]) -> tuple[list[str], np.n
         file names, and labels of shape (image, class), int8.
 
     Raises:
-        InputError: the file lacks a part, or a class of the list is no category in it.
+        InputError: the file is not in COCO's format, or a class of the list is no category in it.
     """
-    content: dict[str, Any] = read_json(path)
-    for part in ("images", "annotations", "categories"):
-        if part not in content:
-            raise InputError(f"{path}: no {part!r}; it must be in COCO's instances format")
+    content = read(path)
     categories = {entry["id"]: entry["name"] for entry in content["categories"]}
     if missing := sorted(set(class_names) - set(categories.values())):
         raise InputError(
             f"{path}: no category {missing}; its categories are {sorted(categories.values())}"
         )
+    column = {name: i for i, name in enumerate(class_names)}
     rows = {entry["id"]: row for row, entry in enumerate(content["images"])}
     labels = np.zeros((len(rows), len(class_names)), np.int8)
     for entry in content["annotations"]:
@@ -72,6 +71,32 @@ def read_labels(path: Path, class_names: Sequence[str]) -> tuple[list[str], np.n
                 f"{path}: annotation {entry.get('id')} names an unknown category or image "
                 f"({entry['category_id']}, {entry['image_id']})"
             )
-        if name in class_names:
-            labels[rows[entry["image_id"]], class_names.index(name)] = 1
+        if name in column:
+            labels[rows[entry["image_id"]], column[name]] = 1
     return [entry["file_name"] for entry in content["images"]], labels
+
+
+PARTS = {
+    "images": ("id", "file_name"),
+    "annotations": ("image_id", "category_id"),
+    "categories": ("id", "name"),
+}
+
+
+def read(path: Path, *, key: str = "") -> dict[str, list[dict[str, Any]]]:
+    """An annotation file in COCO's instances format, with every entry that is needed there.
+
+    Raises:
+        InputError: the file is missing, no JSON, or of another form, with the part and the entry.
+    """
+    content = read_json(path, key=key)
+    form = "it must be in COCO's instances format: {images: [...], annotations: [...], categories: [...]}"
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds a {type(content).__name__}; {form}")
+    for part, needed in PARTS.items():
+        if not isinstance(content.get(part), list):
+            raise InputError(f"{path}: no list {part!r}; {form}")
+        for number, entry in enumerate(content[part]):
+            if not isinstance(entry, dict) or any(name not in entry for name in needed):
+                raise InputError(f"{path}: {part}[{number}] lacks one of {list(needed)}")
+    return content

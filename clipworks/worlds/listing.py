@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from clipworks.kit.errors import InputError
-from clipworks.kit.tables import read_json, write_json
+from clipworks.kit.tables import write_json
+from clipworks.worlds import coco
 
 
 def list_coco(folder: Path, annotations: Path, out: Path, *, limit: int) -> dict[str, Any]:
@@ -20,7 +21,7 @@ def list_coco(folder: Path, annotations: Path, out: Path, *, limit: int) -> dict
         raise InputError(f"world.coco: {folder} is no folder; give the split's image folder")
     if not annotations.is_file():
         raise InputError(f"world.coco: {annotations} does not exist; give an instances_*.json file")
-    content = read_json(annotations)
+    content = coco.read(annotations)
     images = content["images"][: limit or None]
     if not images:
         raise InputError(f"world.coco: {annotations} lists no images")
