@@ -17,6 +17,26 @@ def main() -> None:
 
 
 @app.command()
+def check() -> None:
+    """Check params.yaml, the class list and the files it names; say what may not be meant."""
+    from clipworks.kit.classes import read_classes
+    from clipworks.kit.cli import run
+    from clipworks.settings import check as settings
+    from clipworks.settings import whole
+    from clipworks.writing.inflections import ambiguous
+
+    def main() -> None:
+        params = whole.load()
+        warnings = settings.check(params)
+        found = ambiguous(read_classes(Path(params.base.classes)))
+        for warning in [*warnings, *(one.message for one in found)]:
+            typer.echo(f"warning: {warning}")
+        typer.echo("params.yaml can be run")
+
+    run(main)
+
+
+@app.command()
 def leaderboard(
     board: Annotated[Path, typer.Argument(help="what the evaluate stage wrote")] = Path(
         "metrics/leaderboard.json"

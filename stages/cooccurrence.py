@@ -30,9 +30,9 @@ def main() -> None:
         {key: value.to(torch.float32).contiguous() for key, value in tensors.items()},
         str(OUT / "matrix.safetensors"),
     )
-    cooccurrence.heat_map(
-        OUT / "conditional.png", matrix.numpy(), names, "P(column | row), rows sum to 1"
-    )
+    share = statistics.together / statistics.count[:, None]
+    about = "share of the row class's captions that name the column class too"
+    cooccurrence.heat_map(OUT / "conditional.png", share.numpy(), names, about)
     cooccurrence.heat_map(
         OUT / "combinations.png", statistics.together.numpy(), names, "captions that name both"
     )

@@ -8,6 +8,7 @@ from clipworks.kit.classes import read_classes
 from clipworks.kit.cli import run
 from clipworks.kit.params import Base, load
 from clipworks.tuning import captions
+from clipworks.tuning.companions import read_companions
 from clipworks.tuning.params import EncodeCaptions
 
 BACKBONE = Path("models/backbone")
@@ -21,7 +22,7 @@ def main() -> None:
     base, params = load("base", Base), load("encode_captions", EncodeCaptions)
     names = read_classes(Path(base.classes))
     groups = [tuple(group) for group in tables.read_json(COMBINATIONS)]
-    companions = captions.read_companions(params.companions)
+    extra = read_companions(params.companions)
     device = runtime.pick_device(base.device)
     texts: dict[str, int] = {}
     with runtime.measured("encode_captions", device) as facts:
@@ -29,7 +30,7 @@ def main() -> None:
             for row in captions.generated(tables.rows(CAPTIONS), params.held_out):
                 out.add(**captions.table_row(row, texts))
             for row in captions.templated(
-                names, groups, copies=params.template_copies, companions=companions
+                names, groups, copies=params.template_copies, companions=extra
             ):
                 out.add(**captions.table_row(row, texts))
         clip = backbone.load(BACKBONE)

@@ -9,6 +9,7 @@ from clipworks.kit.cli import run
 from clipworks.kit.params import Base, load
 from clipworks.miniature.grammar import GrammarEngine
 from clipworks.writing import dialogue, filtering, page, transcript
+from clipworks.writing.inflections import ambiguous
 from clipworks.writing.labels import Labeller
 from clipworks.writing.params import Filter
 
@@ -22,6 +23,8 @@ def main() -> None:
     base, chat, params = load("base", Base), load("chat", Chat), load("filter", Filter)
     names = read_classes(Path(base.classes))
     labeller = Labeller(names, read_synonyms(Path(base.synonyms)))
+    for word in ambiguous(names):
+        print(f"filter: warning: {word.message}")
     tally = filtering.Tally(names)
     with (
         tables.Writer(OUT / "captions.parquet", transcript.CAPTIONS) as kept,

@@ -3,14 +3,17 @@
 import asyncio
 import json
 import os
+import socket
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import openai
 
 from clipworks.chat.request import QUESTIONS, Reply, Request
 from clipworks.kit.errors import InputError
 
+CONNECT_SECONDS = 10
 FATAL = (
     openai.AuthenticationError,
     openai.PermissionDeniedError,
@@ -29,6 +32,24 @@ VERDICT = {
     "required": ["answer"],
     "additionalProperties": False,
 }
+
+
+def _check_reachable(base_url: str) -> None:
+    """One connection before the first question: the client itself would retry for minutes."""
+    server = urlsplit(base_url)
+    if server.scheme not in ("http", "https") or not server.hostname:
+        raise InputError(f"chat.openai.base_url: {base_url!r} is no http address")
+    if any(os.environ.get(key) for key in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY")):
+        return
+    port = server.port or (443 if server.scheme == "https" else 80)
+    try:
+        with socket.create_connection((server.hostname, port), CONNECT_SECONDS):
+            return
+    except OSError as error:
+        raise InputError(
+            f"chat.openai.base_url: no server answers at {base_url} ({error}); start one there "
+            "(`vllm serve MODEL`), or use another chat.engine"
+        ) from None
 
 
 class OpenAIEngine:
@@ -61,6 +82,7 @@ class OpenAIEngine:
             "timeout": timeout,
             "max_retries": retries,
         }
+        _check_reachable(base_url)
         self._concurrency = concurrency
         self._retries = retries
         self._structured = structured

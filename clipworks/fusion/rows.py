@@ -96,7 +96,7 @@ def rows(models: Sequence[str]) -> tuple[Row, ...]:
         *_tuned(every),
         Row(
             "ensemble",
-            "the authors' recipe: windows, weights, one model per class",
+            "the recipe of params.yaml: windows, weights, one model per class (as shipped, the authors')",
             every,
             join="routes",
         ),

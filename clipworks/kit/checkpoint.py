@@ -32,8 +32,10 @@ def scratch_folder(stage: str, settings: Any, inputs: list[Path]) -> Path:
 
 
 def clear(folder: Path) -> None:
-    """Forget a finished stage's state, so that running it again runs it."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """Forget a finished stage's state, so that running it again runs it, and what earlier settings
+    of the stage left when they were killed."""
+    for state in folder.parent.glob(f"{folder.name.rpartition('-')[0]}-*"):
+        shutil.rmtree(state, ignore_errors=True)
 
 
 def save_state(

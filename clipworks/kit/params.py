@@ -73,13 +73,14 @@ def load(section: str, schema: type[S], path: Path = PARAMS) -> S:
     try:
         return schema.model_validate(content)
     except ValidationError as error:
-        lines = [_explain(section, schema, issue) for issue in error.errors()]
+        lines = [explain(section, schema, issue) for issue in error.errors()]
         raise InputError(f"{path}: " + "\n".join(lines)) from None
 
 
-def _explain(section: str, schema: type[BaseModel], issue: Any) -> str:
-    place = ".".join(str(part) for part in issue["loc"])
-    where = f"section {section!r}, key {place!r}" if place else f"section {section!r}"
+def explain(section: str, schema: type[BaseModel], issue: Any) -> str:
+    """What pydantic found, with the section, the key, what is allowed and a likely spelling."""
+    path = [*filter(None, section.split(".")), *(str(part) for part in issue["loc"])]
+    where = f"section {path[0]!r}" + (f", key {'.'.join(path[1:])!r}" if path[1:] else "")
     owner: Any = schema
     for part in issue["loc"][:-1]:
         field = getattr(owner, "model_fields", {}).get(part)
@@ -89,9 +90,9 @@ def _explain(section: str, schema: type[BaseModel], issue: Any) -> str:
         return f"{where}: unknown; allowed are {allowed}{_close(str(issue['loc'][-1]), allowed)}"
     if issue["type"] == "missing":
         return f"{where}: missing"
-    return (
-        f"{where}: {issue['msg']} (got {issue['input']!r})" if place else f"{where}: {issue['msg']}"
-    )
+    if issue["type"] == "value_error":  # a contradiction within a section
+        return f"{where}: {issue['msg'].removeprefix('Value error, ')}"
+    return f"{where}: {issue['msg']} (got {issue['input']!r})"
 
 
 def _close(word: str, known: list[str]) -> str:

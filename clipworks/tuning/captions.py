@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 
 from clipworks.clip.hand import HAND_TEMPLATE, imagenet_templates
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import NONE, read_yaml
 from clipworks.kit.params import GENERATED
 from clipworks.tuning.losses import LabelStatistics
 
@@ -84,16 +83,6 @@ def table_row(row: Row, texts: dict[str, int]) -> dict[str, Any]:
         "labels": list(row.labels),
         "held_out": row.held_out,
     }
-
-
-def read_companions(path: str) -> dict[str, list[str]]:
-    """A YAML file of class -> things that go with it and are no class; {} for data/none."""
-    if Path(path) == NONE:
-        return {}
-    content = read_yaml(Path(path), key="encode_captions.companions")
-    if not isinstance(content, dict) or not all(isinstance(v, list) for v in content.values()):
-        raise InputError(f"{path}: allowed is 'class: [thing, ...]' on every line")
-    return {str(name): [str(thing) for thing in things] for name, things in content.items()}
 
 
 class CaptionTable:

@@ -36,9 +36,9 @@ def read(folder: Path) -> Iterator[Stored]:
             for first, last in _runs(offsets):
                 begin, end = offsets[first], offsets[last]
                 shape = (last - first, -1)
-                values = logits[begin:end].float().unflatten(0, shape)
+                values = logits[begin:end].unflatten(0, shape)
                 # One model's windows side by side in memory: everything after reads them so.
-                values = values.permute(3, 2, 0, 1, 4).contiguous().permute(2, 3, 1, 0, 4)
+                values = values.permute(3, 2, 0, 1, 4).contiguous().float().permute(2, 3, 1, 0, 4)
                 yield Stored(
                     shard["images"][first:last],
                     values,

@@ -76,6 +76,23 @@ def read_labels(path: Path, class_names: Sequence[str]) -> tuple[list[str], np.n
     return [entry["file_name"] for entry in content["images"]], labels
 
 
+def objects_of(
+    path: Path, class_names: Sequence[str], files: Sequence[str]
+) -> list[list[tuple[int, tuple[float, ...]]]]:
+    """The annotated objects of some images: class and box (left, top, right, bottom in pixels)."""
+    content = read(path)
+    category = {entry["id"]: entry["name"] for entry in content["categories"]}
+    row = {name: number for number, name in enumerate(files)}
+    image = {entry["id"]: row.get(entry["file_name"]) for entry in content["images"]}
+    found: list[list[tuple[int, tuple[float, ...]]]] = [[] for _ in files]
+    for entry in content["annotations"]:
+        place, name = image[entry["image_id"]], category[entry["category_id"]]
+        if place is not None and name in class_names and len(entry.get("bbox", ())) == 4:
+            x, y, width, height = entry["bbox"]
+            found[place].append((class_names.index(name), (x, y, x + width, y + height)))
+    return found
+
+
 PARTS = {
     "images": ("id", "file_name"),
     "annotations": ("image_id", "category_id"),

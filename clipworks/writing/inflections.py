@@ -26,6 +26,14 @@ class Ambiguity(NamedTuple):
     form: str
     why: str
 
+    @property
+    def message(self) -> str:
+        """What to tell whoever wrote the class list."""
+        return (
+            f"class {self.name!r}: captions with {self.form!r} count for it, and that is {self.why}; "
+            "phrases that mean something else can stand under other_meanings (base.synonyms)"
+        )
+
 
 @cache
 def _rules() -> Any:

@@ -17,6 +17,36 @@ def words(text: str) -> list[str]:
     return _TOKEN.findall(text.casefold())
 
 
+def claims(class_names: Sequence[str], synonyms: Synonyms) -> dict[tuple[str, ...], int | None]:
+    """The words of every name, synonym and phrase of other meaning, and whose they are.
+
+    Raises:
+        InputError: two classes claim the same words, or a name has none.
+    """
+    written: dict[tuple[str, ...], int | None] = {}
+    owner: dict[tuple[str, ...], str] = {}
+    names = [(name, [name]) for name in class_names]
+    names += [(name, synonyms.synonyms.get(name, [])) for name in class_names]
+    for name, phrases in names:
+        for phrase in phrases:
+            key = tuple(words(phrase))
+            if not key:
+                raise InputError(f"synonyms: {phrase!r} of class {name!r} has no letters")
+            if owner.setdefault(key, name) != name:
+                if phrase == name:
+                    raise InputError(f"classes {owner[key]!r} and {name!r} are the same words")
+                if owner[key] in class_names and owner[key] != phrase:
+                    raise InputError(
+                        f"synonyms: {phrase!r} stands for {owner[key]!r} and for {name!r}; "
+                        "keep it at one of them"
+                    )
+                continue
+            written[key] = class_names.index(name)
+    for phrase in synonyms.other_meanings:
+        written.setdefault(tuple(words(phrase)), None)
+    return written
+
+
 class Labeller:
     """Finds the classes of a list in captions.
 
@@ -30,31 +60,10 @@ class Labeller:
     def __init__(self, class_names: Sequence[str], synonyms: Synonyms) -> None:
         """Raises InputError where two classes claim the same words."""
         self.class_names = tuple(class_names)
-        written: dict[tuple[str, ...], int | None] = {}
-        owner: dict[tuple[str, ...], str] = {}
-        names = [(name, [name]) for name in class_names]
-        names += [(name, synonyms.synonyms.get(name, [])) for name in class_names]
-        for name, phrases in names:
-            for phrase in phrases:
-                key = tuple(words(phrase))
-                if not key:
-                    raise InputError(f"synonyms: {phrase!r} of class {name!r} has no letters")
-                if owner.setdefault(key, name) != name:
-                    if phrase == name:
-                        raise InputError(f"classes {owner[key]!r} and {name!r} are the same words")
-                    if owner[key] in class_names and owner[key] != phrase:
-                        raise InputError(
-                            f"synonyms: {phrase!r} stands for {owner[key]!r} and for {name!r}; "
-                            "keep it at one of them"
-                        )
-                    continue
-                written[key] = class_names.index(name)
-        for phrase in synonyms.other_meanings:
-            written.setdefault(tuple(words(phrase)), None)
+        known = claims(class_names, synonyms)
         # What somebody wrote counts before what was inflected: with classes "glass" and "glasses",
         # or "glasses" and the other meaning "glass", each has its own word.
-        known = dict(written)
-        for key, index in written.items():
+        for key, index in list(known.items()):
             for form in forms(key):
                 known.setdefault(form, index)
         # By first word, longest phrases first.
