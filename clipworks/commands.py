@@ -58,3 +58,44 @@ def leaderboard(
         write.write_text(report.put(write, text), encoding="utf-8")
     if write is None and check is None:
         typer.echo(text, nl=False)
+
+
+@app.command()
+def reference(
+    write: Annotated[Path | None, typer.Option(help="write it to this file")] = None,
+) -> None:
+    """Print the reference of params.yaml: every key, what is allowed and what it reruns."""
+    from clipworks.settings.reference import reference as text
+
+    if write is None:
+        typer.echo(text(), nl=False)
+    else:
+        write.write_text(text(), encoding="utf-8")
+
+
+@app.command()
+def train(
+    devices: Annotated[
+        str, typer.Option(help="CUDA_VISIBLE_DEVICES of each lane, as 0,1,2,3")
+    ] = "0",
+) -> None:
+    """Train all models, one a device at a time, side by side; fail when one of them fails.
+
+    What they share (captions, hard groups, the backbone) is made first; a model that goes on from
+    another waits for it. What is up to date is not trained again.
+    """
+    from clipworks.kit.cli import run
+    from clipworks.settings import check, whole
+    from clipworks.settings.lanes import side_by_side
+
+    def main() -> None:
+        params = whole.load()
+        check.check(params)
+        starts = {m: getattr(params.train, m).start.removeprefix("train/") for m in MODELS}
+        side_by_side(starts, [name.strip() for name in devices.split(",") if name.strip()])
+
+    run(main)
+
+
+if __name__ == "__main__":
+    app()

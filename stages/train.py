@@ -8,6 +8,7 @@ from clipworks.clip.features import CaptionFeatures
 from clipworks.kit import checkpoint, runtime, tables
 from clipworks.kit.classes import read_classes
 from clipworks.kit.cli import run
+from clipworks.kit.errors import InputError
 from clipworks.kit.params import Base, load
 from clipworks.tuning import result, selection, training
 from clipworks.tuning.captions import CaptionTable

@@ -74,3 +74,13 @@ def encoded(tmp_path_factory, clip) -> Path:
             )
     features.encode(clip, texts, out, batch_size=32, dtype="float32", device=torch.device("cpu"))
     return out
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The thimble world, every stage run once. Not to be changed: copy it."""
+    import thimble
+
+    folder = thimble.copy(tmp_path_factory.mktemp("thimble") / "project")
+    thimble.run_stages(folder)
+    return folder

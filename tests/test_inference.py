@@ -189,3 +189,20 @@ def test_hand_baselines_see_the_image_alone(clip, models, folder, tmp_path) -> N
     for model, seen in enumerate((pooled, blended)):
         expected = scoring.global_logits(seen, models["hand"]["global"], 4.0)
         torch.testing.assert_close(found["logits"][:, 0, model], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_windows_wait_for_few_batches_only(clip, models, folder, tmp_path, monkeypatch) -> None:
+    """Memory: however many images a shard has, few tower batches of windows wait at a time."""
+    chosen = work(clip, models, batch_size=8)
+    real, waiting = chosen.run, []
+
+    def noted(cuts):
+        waiting.append(sum(len(cut.boxes) for cut in cuts))
+        return real(cuts)
+
+    monkeypatch.setattr(chosen, "run", noted)
+    cuts = list(chosen.ahead(folder, NAMES * 4))
+    merged = chosen.score(cut for cut in cuts if cut.reason is None)
+    largest = max(len(cut.boxes) for cut in cuts)
+    assert len(waiting) > 1 and max(waiting) < 4 * 8 + largest
+    assert len(merged["offsets"]) == 1 + sum(cut.reason is None for cut in cuts)

@@ -1,6 +1,7 @@
 """The page that shows which windows decided."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -69,7 +70,7 @@ def test_numbers_of_equal_boxes_do_not_cover_each_other() -> None:
     for number in range(5):
         pictures._mark(pen, str(number), (0, 0), pictures.RIGHT, taken)
     assert len(taken) == 5
-    assert all(a[2] <= b[0] for a, b in zip(taken[:-1], taken[1:], strict=True))
+    assert all(a[2] <= b[0] for a, b in pairwise(taken))
 
 
 def test_boxes_are_read_back_and_an_image_without_windows_is_named(tmp_path) -> None:
