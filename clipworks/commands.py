@@ -74,6 +74,14 @@ def reference(
 
 
 @app.command()
+def graph() -> None:
+    """Print the stages and what they read of each other, as a Mermaid flow chart."""
+    from clipworks.settings.reference import graph as chart
+
+    typer.echo(chart(), nl=False)
+
+
+@app.command()
 def train(
     devices: Annotated[
         str, typer.Option(help="CUDA_VISIBLE_DEVICES of each lane, as 0,1,2,3")

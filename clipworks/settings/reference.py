@@ -46,6 +46,30 @@ def reference(params: Path = Path("params.yaml"), pipeline: Path = Path("dvc.yam
     return "\n".join(line for line in lines if line != "") + "\n"
 
 
+def graph(pipeline: Path = Path("dvc.yaml")) -> str:
+    """The stages as a Mermaid flow chart: an arrow where one reads another's outputs."""
+    stages = read_yaml(pipeline)["stages"]
+    made = {
+        str(out if isinstance(out, str) else next(iter(out))).split("/$")[0]: name
+        for name, stage in stages.items()
+        for out in stage.get("do", stage)["outs"]
+    }
+    lines = ["```mermaid", "flowchart TD"]
+    for name, stage in stages.items():
+        deps = stage.get("do", stage)["deps"]
+        needed = [
+            maker
+            for out, maker in made.items()
+            if maker != name and any(_within(dep, out) or _within(out, dep) for dep in deps)
+        ]
+        lines += [f"    {maker} --> {name}" for maker in dict.fromkeys(needed)]
+    return "\n".join([*lines, "```"]) + "\n"
+
+
+def _within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder + "/")
+
+
 def reads(stages: dict[str, Any], key: str) -> list[str]:
     """The stages that depend on a key of params.yaml: by `params`, by a templated path or command."""
     found = []
