@@ -78,13 +78,13 @@ def read_labels(path: Path, class_names: Sequence[str]) -> tuple[list[str], np.n
 
 def objects_of(
     path: Path, class_names: Sequence[str], files: Sequence[str]
-) -> list[list[tuple[int, tuple[float, ...]]]]:
+) -> list[list[tuple[int, tuple[float | int, ...]]]]:
     """The annotated objects of some images: class and box (left, top, right, bottom in pixels)."""
     content = read(path)
     category = {entry["id"]: entry["name"] for entry in content["categories"]}
     row = {name: number for number, name in enumerate(files)}
     image = {entry["id"]: row.get(entry["file_name"]) for entry in content["images"]}
-    found: list[list[tuple[int, tuple[float, ...]]]] = [[] for _ in files]
+    found: list[list[tuple[int, tuple[float | int, ...]]]] = [[] for _ in files]
     for entry in content["annotations"]:
         place, name = image[entry["image_id"]], category[entry["category_id"]]
         if place is not None and name in class_names and len(entry.get("bbox", ())) == 4:
