@@ -1,10 +1,14 @@
 """How every stage ends: a bad input is one clear message and exit status 1, not a traceback."""
 
 import errno
+import re
 import sys
 from collections.abc import Callable
 
 from clipworks.kit.errors import InputError
+
+# Libraries in C and Rust (safetensors, SQLite, numpy) say it in words of their own, without a number.
+_FULL = re.compile(r"no space left|disk is full|\d+ requested and \d+ written", re.IGNORECASE)
 
 
 def run(main: Callable[..., None], *arguments: str) -> None:
@@ -13,9 +17,14 @@ def run(main: Callable[..., None], *arguments: str) -> None:
         main(*arguments)
     except InputError as error:
         sys.exit(f"error: {error}")
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
+    except Exception as error:
+        if not _disk_is_full(error):
             raise
         sys.exit(
             "error: the disk is full; make room (`dvc gc -w` drops what no commit needs) and run again"
         )
+
+
+def _disk_is_full(error: Exception) -> bool:
+    number = error.errno if isinstance(error, OSError) else None
+    return number in (errno.ENOSPC, errno.EDQUOT) or bool(_FULL.search(str(error)))
