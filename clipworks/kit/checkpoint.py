@@ -33,9 +33,16 @@ def scratch_folder(stage: str, settings: Any, inputs: list[Path]) -> Path:
 
 def clear(folder: Path) -> None:
     """Forget a finished stage's state, so that running it again runs it, and what earlier settings
-    of the stage left when they were killed."""
-    for state in folder.parent.glob(f"{folder.name.rpartition('-')[0]}-*"):
-        shutil.rmtree(state, ignore_errors=True)
+    of the stage left when they were killed.
+
+    A folder is renamed first: a kill must not leave half of it where the next run would go on.
+    """
+    stage = folder.name.rpartition("-")[0]
+    gone = folder.with_name(f"{stage}-gone")
+    shutil.rmtree(gone, ignore_errors=True)  # of a run that was killed just here
+    for state in list(folder.parent.glob(f"{stage}-*")):
+        state.replace(gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def save_state(
