@@ -6,7 +6,6 @@ pictures of the miniature world are painted. The quick form has 1 image at scale
 
 import statistics
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from clipworks.kit.params import MODELS
 from clipworks.miniature.params import Scene
 from clipworks.miniature.scene import paint
 from clipworks.windows import shards, visual_pass
+from clipworks.windows.params import Maps
 from clipworks.windows.scorer import Scorer
 
 CONFIG: dict[str, Any] = {
@@ -71,7 +71,18 @@ def main() -> None:
         "shortest",
         "RN50",
     )
-    settings = visual_pass.Options(scales, False, 10, 32, "fp32", torch.float16, 10**8, False)
+    settings = visual_pass.Options(
+        scales=scales,
+        positional=False,
+        nearest=10,
+        batch_size=32,
+        precision="fp32",
+        store=torch.float16,
+        max_pixels=10**8,
+        keep_features=False,
+        windows="crops",
+        maps=Maps(resolution=1.0, samples=7, tolerance=0.02),
+    )
     bank = F.normalize(torch.randn(5000, 1024), dim=-1)
     cpu = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     features = {name: classes() for name in MODELS}
@@ -88,9 +99,7 @@ def main() -> None:
         def stage(models: dict[str, dict[str, torch.Tensor]]) -> None:
             nonlocal passes
             passes += 1
-            work = visual_pass.Pass(
-                clip, Scorer.of(models, scales_of), bank, replace(settings), cpu
-            )
+            work = visual_pass.Pass(clip, Scorer.of(models, scales_of), bank, settings, cpu)
             out = Path(temporary) / f"out{passes}"
             listed = {"folder": str(folder), "images": names}
             shards.score_split(work, listed, out, scratch=out / "scratch", per_shard=100)

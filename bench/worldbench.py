@@ -117,7 +117,7 @@ def prepare(limit: int) -> Bench:
         total=len(images),
         desc="encode windows",
     ):
-        p, d = work.features(cut.pixels)
+        p, d = work.encode([cut])
         pooled.append(p.half())
         dense.append(d.half())
     matrix = load_file("data/cooccurrence/matrix.safetensors")["conditional"]

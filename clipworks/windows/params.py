@@ -2,15 +2,27 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from clipworks.kit.params import AtLeastOne, Section, Share
+from clipworks.kit.errors import InputError
+from clipworks.kit.params import AtLeastOne, Number, Positive, Section, Share
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
 
+class Maps(Section):
+    """How windows are read off maps."""
+
+    resolution: Positive  # a window's side on its map, as a multiple of the tower's input
+    samples: AtLeastOne  # points a side that are read of a window
+    tolerance: Annotated[Number, Field(ge=0)]  # windows whose sides differ by no more share a map
+
+
 class Infer(Section):
     """Windows, and what is kept of them."""
+
+    windows: Literal["crops", "maps"]
+    maps: Maps
 
     scales: list[Annotated[int, Field(ge=2)]]
     positional: bool
@@ -22,3 +34,12 @@ class Infer(Section):
     max_pixels: AtLeastOne
     max_bad_share: Share
     keep_features: bool
+
+    @model_validator(mode="after")
+    def _no_places(self) -> "Infer":
+        if self.windows == "maps" and self.positional:
+            raise InputError(
+                "positional: true needs crops: a window that is read off a map has no place of its "
+                "own; set infer.positional=false or infer.windows=crops"
+            )
+        return self
