@@ -10,10 +10,10 @@ from clipworks.kit.classes import read_classes
 from clipworks.kit.cli import run
 from clipworks.kit.params import MODELS, Base, load
 from clipworks.tuning.captions import CaptionTable
-from clipworks.windows import shards
+from clipworks.windows import shards, tower
 from clipworks.windows.params import Infer
 from clipworks.windows.scorer import assemble
-from clipworks.windows.visual_pass import Options, Pass
+from clipworks.windows.visual_pass import Pass
 
 BACKBONE = Path("models/backbone")
 WORLD = Path("data/world")
@@ -29,30 +29,30 @@ def main() -> None:
     names = read_classes(Path(base.classes))
     device = runtime.pick_device(base.device)
     clip = backbone.load(BACKBONE)
-    groups = [tuple(group) for group in tables.read_json(COMBINATIONS)]
     files = {name: TRAINED / name / "prompts.safetensors" for name in MODELS}
-    models = assemble(clip, names, groups, files)
+    models = assemble(clip, names, [tuple(g) for g in tables.read_json(COMBINATIONS)], files)
     texts = CaptionTable(CAPTIONS / "captions.parquet", names).generated_texts()
     bank = CaptionFeatures(CAPTIONS).pooled(texts)
-    work = Pass(clip, models, bank, Options.of(params), device)
-    inputs = [*CAPTIONS.iterdir(), BACKBONE / backbone.WEIGHTS, COMBINATIONS, *files.values()]
+    work = Pass(clip, models, bank, tower.Options.of(params), device)
+    weights = BACKBONE / backbone.WEIGHTS
+    inputs = [*CAPTIONS.iterdir(), weights, COMBINATIONS, *files.values()]
     # The share of bad images is judged at the end: to allow more must not score them all again.
     settings = params.model_dump(exclude={"max_bad_share"})
-    bad, total, scratches = {}, 0, []
+    bad, total, scratches, size = {}, 0, [], params.images_per_shard
     with runtime.measured("infer", device) as facts:
         for split in ("validation", "test"):
             listed = tables.read_json(WORLD / f"{split}.json")
             about = {**settings, "images": shards.fingerprint(listed)}
             scratches.append(scratch_folder(f"infer/{split}", about, inputs))
+            kept = shards.features_folder(work, split, listed, settings, weights)
             bad[split] = shards.score_split(
-                work, listed, OUT / split, scratch=scratches[-1], per_shard=params.images_per_shard
+                work, listed, OUT / split, scratch=scratches[-1], features=kept, per_shard=size
             )
             total += len(listed["images"])
         facts["images"] = total
     tables.write_json(OUT / "bad_images.json", bad)
     shards.check_share(bad, total, params.max_bad_share, OUT / "bad_images.json")
-    for scratch in scratches:
-        clear(scratch)
+    clear(*scratches)
     print(f"infer: {total:,} images, {sum(map(len, bad.values()))} bad -> {OUT}")
 
 

@@ -96,11 +96,9 @@ def test_half_precision_storage_moves_logits_by_less_than_a_hundredth(
         tmp_path / "b",
         tmp_path / "sb",
         store=torch.float16,
-        keep_features=True,
     )
     a, b = (load_file(tmp_path / x / "00000.safetensors") for x in "ab")
     torch.testing.assert_close(a["logits"], b["logits"].float(), atol=0.01, rtol=0)
-    assert b["dense"].shape == (82, 1, 32) and "dense" not in a
 
 
 def test_leaderboard_rows_stream_over_shards(clip, folder, tmp_path) -> None:
@@ -127,9 +125,9 @@ def test_hand_baselines_see_the_image_alone(clip, models, folder, tmp_path) -> N
     features = {"plain": models["hand"], "blended": models["hand"]}
     chosen = work(clip, features)
     chosen.scorer = Scorer.of(features, dict.fromkeys(features, SCALES), plain=("plain",))
-    cut = chosen.cut(folder, "0 ü.png")
+    cut = chosen.tower.cut(folder, "0 ü.png")
     found = chosen.run([cut])
-    pooled, _ = chosen.encode([cut])
+    pooled, _ = chosen.tower.encode([cut])
     blended, _ = visual.blend_captions(pooled, chosen._bank, nearest=3)
     for model, seen in enumerate((pooled, blended)):
         expected = scoring.global_logits(seen, models["hand"]["global"], 4.0)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from seeing import run, work
+from seeing import HOW, run, work
 from test_crops import photograph
 from torch.nn import functional as F
 
@@ -196,9 +196,6 @@ class Backboneless:
             setattr(self, f"layer{number}", [type("Block", (), {"stride": s}) for s in strides])
 
 
-HOW = {"windows": "maps", "maps": Maps(resolution=1.5, samples=2, tolerance=0.1)}
-
-
 @pytest.mark.parametrize("size", [7, 512])
 def test_the_batch_size_does_not_change_the_logits(clip, models, folder, tmp_path, size) -> None:
     run(clip, models, folder, tmp_path / "a", tmp_path / "sa", batch_size=40, **HOW)
@@ -215,7 +212,7 @@ def test_images_scored_together_have_the_logits_that_they_have_alone(
     clip, models, folder
 ) -> None:  # fmt: skip
     together = work(clip, models, **HOW)
-    cuts = [together.cut(folder, f"{i} ü.png") for i in range(5)]
+    cuts = [together.tower.cut(folder, f"{i} ü.png") for i in range(5)]
     found = together.run(cuts)
     offsets = found["offsets"].tolist()
     for index, cut in enumerate(cuts):
@@ -224,7 +221,7 @@ def test_images_scored_together_have_the_logits_that_they_have_alone(
         torch.testing.assert_close(found["logits"][rows], alone["logits"], atol=1e-5, rtol=1e-4)
         assert torch.equal(found["boxes"][rows], alone["boxes"])
     expected = features(clip, list(cuts[1].parts), len(cuts[1].boxes))
-    for a, b in zip(together.encode([cuts[1]]), expected, strict=True):
+    for a, b in zip(together.tower.encode([cuts[1]]), expected, strict=True):
         torch.testing.assert_close(a, b)
 
 
@@ -243,7 +240,7 @@ def test_maps_store_what_crops_store(clip, models, folder, tmp_path) -> None:
 def test_panoramas_and_strips_are_read_within_the_batch(clip, models, tmp_path, size) -> None:
     Image.fromarray(np.zeros((size[1], size[0], 3), np.uint8)).save(tmp_path / "long.png")
     chosen = work(clip, models, **HOW, scales=[2, 3, 4], batch_size=64)
-    cut = chosen.cut(tmp_path, "long.png")
+    cut = chosen.tower.cut(tmp_path, "long.png")
     assert max(part.pixels[0].numel() for part in cut.parts) <= 64 * 32**2
     found = chosen.run([cut])
     assert found["logits"].shape[0] == len(cut.boxes) and found["logits"].isfinite().all()

@@ -31,9 +31,10 @@ def scratch_folder(stage: str, settings: Any, inputs: list[Path]) -> Path:
     return Path("scratch") / f"{stage}-{digest.hexdigest()[:16]}"
 
 
-def clear(folder: Path) -> None:
+def clear(*folders: Path) -> None:
     """Forget a finished stage's state, so that running it again runs it."""
-    shutil.rmtree(folder, ignore_errors=True)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def save_state(

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from clipworks.kit.errors import InputError
-from clipworks.kit.params import AtLeastOne, Number, Positive, Section, Share
+from clipworks.kit.params import AtLeastOne, Count, Number, Positive, Section, Share
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -33,7 +33,7 @@ class Infer(Section):
     images_per_shard: AtLeastOne
     max_pixels: AtLeastOne
     max_bad_share: Share
-    keep_features: bool
+    keep_features_MiB: Count  # for each split; a retrained model starts from what fits
 
     @model_validator(mode="after")
     def _no_places(self) -> "Infer":
