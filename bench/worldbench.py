@@ -107,7 +107,7 @@ def prepare(limit: int) -> Bench:
     features = CaptionFeatures(CAPTIONS)
     bank = features.pooled(table.generated_texts())
     scorer = Scorer.of({"hand": hand.one_template(clip, names)}, {"hand": (4.0, 50.0)})
-    work = visual_pass.Pass(clip, scorer, bank, Options.of(infer), torch.device("cpu"))
+    work = visual_pass.Pass(clip, scorer, bank, Options.of(infer, "crops"), torch.device("cpu"))
     listed = tables.read_json(WORLD / "test.json")
     files, labels = coco.read_labels(WORLD / "annotations/test.json", names)
     images = listed["images"][: limit or None]

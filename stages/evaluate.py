@@ -49,7 +49,7 @@ def main() -> None:
     folder = Path(tables.read_json(WORLD / "test.json")["folder"])
     chosen = files[: params.pictures]
     pixels = (images.read(folder / name) for name in chosen)
-    boxes = (manifest.boxes_of(INFER / "test", name) for name in chosen)
+    boxes = (manifest.boxes_of(INFER / "crops/test", name) for name in chosen)
     shown = map(pictures.Shown, chosen, pixels, truth, rows["ensemble"], windows, boxes)
     pictures.page(OUT / "pictures", shown, names)
     best = max(board, key=lambda row: board[row]["mAP"])

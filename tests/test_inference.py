@@ -112,7 +112,7 @@ def test_leaderboard_rows_stream_over_shards(clip, folder, tmp_path) -> None:
     run(clip, all_models, folder, tmp_path / "out", tmp_path / "scratch")
     params = load("ensemble", Ensemble, ROOT / "params.yaml")
     routes = {name: {"base": 1.0} for name in CLASSES}
-    board = leaderboard.score(
+    board = leaderboard.score_way(
         tmp_path / "out", rows(["base", "ema"]), params, routes, torch.zeros(6, 6)
     )
     assert len(board.images) == 5 and all(row.shape == (5, 6) for row in board.rows.values())

@@ -66,7 +66,9 @@ def run_all(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         importlib.import_module(f"stages.{name}").main()
     for model in MODELS:
         importlib.import_module("stages.train").main(model)
-    for name in ("infer", "ensemble", "evaluate"):
+    for way in ("crops", "maps"):
+        importlib.import_module("stages.infer").main(way)
+    for name in ("ensemble", "evaluate"):
         importlib.import_module(f"stages.{name}").main()
     found = {}
     for top in ("data", "models", "metrics"):
@@ -106,13 +108,15 @@ def check_bad_images(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         ValueError, match=r"14\.29% of the images are bad, infer\.max_bad_share allows 1\.00%"
     ):
-        infer.main()
-    listed = json.loads((folder / "data/infer/bad_images.json").read_text())
+        infer.main("crops")
+    listed = json.loads((folder / "data/infer/crops/bad_images.json").read_text())
     assert listed == {"validation": {}, "test": {"test_000002.png": "the file is empty (0 bytes)"}}
     params = yaml.safe_load((folder / "params.yaml").read_text())
     params["infer"]["max_bad_share"] = 0.5
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    for name in ("infer", "ensemble", "evaluate"):
+    for way in ("crops", "maps"):
+        importlib.import_module("stages.infer").main(way)
+    for name in ("ensemble", "evaluate"):
         importlib.import_module(f"stages.{name}").main()
     assert len(json.loads((folder / "data/ensemble/test_images.json").read_text())) == 4
     submission = json.loads((folder / "data/ensemble/submission.json").read_text())
@@ -128,6 +132,7 @@ def check_outputs(folder: Path) -> None:
         "base_whole",
         "base_windows",
         "ensemble",
+        "maps_ensemble",
     } <= board.keys()
     assert all(0 <= row["mAP"] <= 100 for row in board.values())
     submission = json.loads((folder / "data/ensemble/submission.json").read_text())

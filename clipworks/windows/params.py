@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from clipworks.kit.errors import InputError
 from clipworks.kit.params import AtLeastOne, Count, Number, Positive, Section, Share
 
+Way = Literal["crops", "maps"]
 Precision = Literal["fp32", "bf16", "fp16"]
 
 
@@ -21,7 +22,7 @@ class Maps(Section):
 class Infer(Section):
     """Windows, and what is kept of them."""
 
-    windows: Literal["crops", "maps"]
+    windows: list[Way]  # an instance of the stage for each
     maps: Maps
 
     scales: list[Annotated[int, Field(ge=2)]]
@@ -37,9 +38,9 @@ class Infer(Section):
 
     @model_validator(mode="after")
     def _no_places(self) -> "Infer":
-        if self.windows == "maps" and self.positional:
+        if "maps" in self.windows and self.positional:
             raise InputError(
                 "positional: true needs crops: a window that is read off a map has no place of its "
-                "own; set infer.positional=false or infer.windows=crops"
+                "own; set infer.positional=false or infer.windows=[crops]"
             )
         return self

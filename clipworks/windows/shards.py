@@ -33,7 +33,7 @@ def fingerprint(listed: dict[str, Any]) -> list[Any]:
 
 
 def features_folder(
-    work: Pass, split: str, listed: dict[str, Any], settings: dict[str, Any], weights: Path
+    work: Pass, name: str, listed: dict[str, Any], settings: dict[str, Any], weights: Path
 ) -> Path | None:
     """Where the features of a split's windows are kept; None where they are over the budget.
 
@@ -43,9 +43,9 @@ def features_folder(
     many = 1 + len(boxes(10_000, 10_000, settings["scales"]))
     size = work.tower.window_bytes() * many * len(listed["images"])
     about = {key: settings[key] for key in settings if key not in AFTER_FEATURES}
-    found = scratch_folder(f"features/{split}", {**about, "images": fingerprint(listed)}, [weights])
+    found = scratch_folder(f"features/{name}", {**about, "images": fingerprint(listed)}, [weights])
     fits = size <= settings["keep_features_MiB"] * 2**20
-    for other in found.parent.glob(f"{split}-*"):
+    for other in found.parent.glob(f"{name}-*"):
         if other != found or not fits:
             clear(other)
     return found if fits else None

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from clipworks.clip.backbone import Backbone
 from clipworks.kit.shapes import UInt8
 from clipworks.windows import crops, images, maps
 from clipworks.windows.boxes import Box, boxes
-from clipworks.windows.params import Infer, Maps
+from clipworks.windows.params import Infer, Maps, Way
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class Options:
     precision: str
     store: torch.dtype
     max_pixels: int
-    windows: Literal["crops", "maps"]
+    windows: Way
     maps: Maps
 
     @staticmethod
-    def of(params: Infer) -> "Options":
-        """Options from params.yaml."""
+    def of(params: Infer, windows: Way) -> "Options":
+        """Options from params.yaml, for one of its ways."""
         return Options(
             scales=params.scales,
             positional=params.positional,
@@ -41,7 +41,7 @@ class Options:
             precision=params.precision,
             store={"float32": torch.float32, "float16": torch.float16}[params.store],
             max_pixels=params.max_pixels,
-            windows=params.windows,
+            windows=windows,
             maps=params.maps,
         )
 
