@@ -34,7 +34,7 @@ def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     tables.write_json(OUT / "routes.json", routes)
     for split in SPLITS:
-        board = leaderboard.score(INFER / split, rows(MODELS), params, routes, conditional)
+        board = leaderboard.score(INFER, split, rows(MODELS), params, routes, conditional)
         scored = {name: value.contiguous() for name, value in board.rows.items()}
         images, logits = board.images, scored["ensemble"]
         save_file(scored, str(OUT / f"{split}.safetensors"))

@@ -48,7 +48,7 @@ def main() -> None:
     folder = Path(tables.read_json(WORLD / "test.json")["folder"])
     chosen = files[: params.pictures]
     pixels = (images.read(folder / name) for name in chosen)
-    boxes = (manifest.boxes_of(INFER / "test", name) for name in chosen)
+    boxes = (manifest.boxes_of(INFER / "crops/test", name) for name in chosen)
     objects = coco.objects_of(WORLD / "annotations/test.json", names, chosen)
     shown = map(pictures.Shown, chosen, pixels, truth, rows[ROW], windows, boxes, objects)
     pictures.page(OUT / "pictures", shown, names, row=ROW)

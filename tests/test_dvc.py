@@ -102,7 +102,7 @@ def test_what_lies_outside_is_watched(project, tmp_path) -> None:
         (outside / name).write_text("one")
     watched = {
         "world.coco.test_annotations": ("a.json", {"world"}),
-        "world.coco.test_images": ("images", {"infer"}),
+        "world.coco.test_images": ("images", {"infer@crops", "infer@maps"}),
         "backbone.checkpoint": ("w.safetensors", {"backbone"}),
         "encode_captions.companions": ("companions.yaml", {"encode_captions"}),
         "chat.replay.folder": ("replies", {"compose", "caption", "filter"}),
@@ -132,12 +132,13 @@ SAMPLE = {
 def test_a_changed_key_reruns_what_the_reference_says_and_nothing_else(project) -> None:
     stages = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]
     shipped = (project / "params.yaml").read_text()
+    values = yaml.safe_load(shipped)
     for key, value in SAMPLE.items():
         thimble.set_params(project, {key: value})
-        assert status(project) == set(reads(stages, key)), key
+        assert status(project) == set(reads(stages, key, values)), key
         (project / "params.yaml").write_text(shipped)
-    assert reads(stages, "base.device") == ["check"]  # a device reruns nothing
-    assert "world" not in reads(stages, "base.synonyms")  # words repaint no picture
+    assert reads(stages, "base.device", values) == ["check"]  # a device reruns nothing
+    assert "world" not in reads(stages, "base.synonyms", values)  # words repaint no picture
 
 
 def test_every_leaf_of_params_is_in_the_reference_and_the_reference_is_fresh() -> None:

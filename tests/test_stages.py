@@ -57,11 +57,11 @@ def test_a_broken_image_is_listed_and_too_many_stop_the_run(finished, tmp_path) 
     with pytest.raises(
         ValueError, match=r"12\.50% of the images are bad, infer\.max_bad_share allows 1\.00%"
     ):
-        thimble.run_stages(folder, ("infer",))
-    listed = json.loads((folder / "data/infer/bad_images.json").read_text())
+        thimble.run_stages(folder, ("infer@crops",))
+    listed = json.loads((folder / "data/infer/crops/bad_images.json").read_text())
     assert listed == {"validation": {}, "test": {"test_000002.png": "the file is empty (0 bytes)"}}
     thimble.set_params(folder, {"infer.max_bad_share": 0.5})
-    thimble.run_stages(folder, ("infer", "ensemble", "evaluate"))
+    thimble.run_stages(folder, ("infer@crops", "infer@maps", "ensemble", "evaluate"))
     assert len(json.loads((folder / "data/ensemble/test_images.json").read_text())) == 4
     submission = json.loads((folder / "data/ensemble/submission.json").read_text())
     scored = np.delete(submission, 2, axis=0)
@@ -92,7 +92,12 @@ def test_a_held_out_caption_reaches_no_weight_and_no_logit(finished, tmp_path) -
     folder = tmp_path / "project"
     shutil.copytree(finished, folder)
     thimble.set_params(folder, {f"train.{model}.checkpoint": "last" for model in MODELS})
-    after = ("encode_captions", *(f"train@{model}" for model in MODELS), "infer")
+    after = (
+        "encode_captions",
+        *(f"train@{model}" for model in MODELS),
+        "infer@crops",
+        "infer@maps",
+    )
     thimble.run_stages(folder, after)
     before = thimble.outputs(folder)
     path = folder / "data/filter/captions.parquet"
@@ -150,13 +155,13 @@ def test_shards_of_another_backbone_are_not_taken_for_finished(
     with monkeypatch.context() as patch:
         patch.setattr(shards, "_score_shard", dying)
         with pytest.raises(KeyboardInterrupt):
-            thimble.run_stages(folder, ("infer",))
+            thimble.run_stages(folder, ("infer@crops",))
     assert list((folder / "scratch").rglob("*.safetensors"))  # a finished shard waits
     weights = folder / "models/backbone/open_clip_model.safetensors"
     save_file({k: v * 1.01 for k, v in load_file(weights).items()}, weights)
-    thimble.run_stages(folder, ("infer",))
+    thimble.run_stages(folder, ("infer@crops",))
     resumed = thimble.outputs(folder)
-    shutil.rmtree(folder / "data/infer")
-    thimble.run_stages(folder, ("infer",))
+    shutil.rmtree(folder / "data/infer/crops")
+    thimble.run_stages(folder, ("infer@crops",))
     assert thimble.outputs(folder) == resumed
-    assert not list((folder / "scratch/infer").iterdir())  # nothing is left behind
+    assert not list((folder / "scratch/infer/crops").iterdir())  # nothing is left behind

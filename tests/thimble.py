@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 STAGES = (
     "check", "world", "backbone", "compose", "caption", "filter", "cooccurrence",
     "encode_captions", "hard_groups", *(f"train@{model}" for model in MODELS),
-    "infer", "ensemble", "evaluate",
+    "infer@crops", "infer@maps", "ensemble", "evaluate",
 )  # fmt: skip
 SMALL: dict[str, Any] = {
     "world.validation": 3,

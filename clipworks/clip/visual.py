@@ -11,8 +11,8 @@ from clipworks.kit.shapes import Float, UInt8
 
 
 def normalise(
-    images: UInt8[Tensor, "window 3 size size"], mean: tuple[float, ...], std: tuple[float, ...]
-) -> Float[Tensor, "window 3 size size"]:
+    images: UInt8[Tensor, "window 3 height width"], mean: tuple[float, ...], std: tuple[float, ...]
+) -> Float[Tensor, "window 3 height width"]:
     """uint8 pixels to the floats that the tower was trained on."""
     scale = torch.tensor(std, device=images.device).view(3, 1, 1) * 255
     shift = torch.tensor(mean, device=images.device).view(3, 1, 1) * 255
@@ -53,8 +53,8 @@ def _is_resnet(visual: Any) -> bool:
     return hasattr(visual, "attnpool") and hasattr(visual, "layer4")
 
 
-def trunk(visual: Any, images: Float[Tensor, "window 3 size size"]) -> Tensor:
-    """A ModifiedResNet up to its last maps, of shape (window, channel, row, column)."""
+def trunk(visual: Any, images: Float[Tensor, "window 3 height width"]) -> Tensor:
+    """A ModifiedResNet up to its last maps, of shape (window, channel, row, column); any size goes."""
     x = visual.stem(images)
     for layer in (visual.layer1, visual.layer2, visual.layer3, visual.layer4):
         x = layer(x)

@@ -37,12 +37,36 @@ class Board:
 
 def score(
     folder: Path,
+    split: str,
     wanted: Sequence[Row],
     params: Ensemble,
     routes: Routes,
     conditional: Tensor,
 ) -> Board:
-    """All rows from stored windows, streamed."""
+    """All rows, each from windows seen its way (folder/way/split); what decided, from crops.
+
+    Rows of windows that were not seen are left out.
+    """
+    board: Board | None = None
+    for way in ("crops", "maps"):
+        stored = folder / way / split
+        own = [row for row in wanted if row.windows == way]
+        if board is None or (own and stored.exists()):
+            one = score_way(stored, own, params, routes, conditional)
+            board = one if board is None else replace(board, rows={**board.rows, **one.rows})
+            assert one.images == board.images, "both ways read the same images"
+    assert board is not None
+    return board
+
+
+def score_way(
+    folder: Path,
+    wanted: Sequence[Row],
+    params: Ensemble,
+    routes: Routes,
+    conditional: Tensor,
+) -> Board:
+    """Rows from the stored windows of one folder, streamed."""
     order = {name: i for i, name in enumerate(manifest.read(folder, list(routes))["models"])}
     found: dict[str, list[Tensor]] = {}
     images: list[str] = []

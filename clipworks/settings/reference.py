@@ -38,9 +38,11 @@ def reference(params: Path = Path("params.yaml"), pipeline: Path = Path("dvc.yam
             lines += [f"\n## {section}\n", f"{about}\n" if about else "", "| key | allowed | shipped | reruns | |", "|---|---|---|---|---|"]  # fmt: skip
         value = _value(values, key)
         shown = key.replace("train.base.", "train.MODEL.")
-        reruns = ", ".join(s for s in reads(stages, key) if s != "check") or "nothing"
+        reruns = ", ".join(s for s in reads(stages, key, values) if s != "check") or "nothing"
         reruns = re.sub(r"train@base(, train@\w+){5}", "train (all)", reruns)
-        reruns = reruns.replace("train@base", "train@MODEL")
+        reruns = reruns.replace("train@base", "train@MODEL").replace(
+            "infer@crops, infer@maps", "infer"
+        )
         cells = (f"`{shown}`", kind, f"`{value}`", reruns, comments.get(key, ""))
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(line for line in lines if line != "") + "\n"
@@ -70,11 +72,15 @@ def _within(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder + "/")
 
 
-def reads(stages: dict[str, Any], key: str) -> list[str]:
-    """The stages that depend on a key of params.yaml: by `params`, by a templated path or command."""
+def reads(stages: dict[str, Any], key: str, values: dict[str, Any]) -> list[str]:
+    """The stages that depend on a key of params.yaml: by `params`, by a templated path or command.
+
+    Args:
+        values: params.yaml itself, for stages that are repeated for each entry of a key.
+    """
     found = []
     for name, stage in stages.items():
-        for item, body in _instances(name, stage):
+        for item, body in _instances(name, stage, values):
             text = str(body.get("cmd", "")) + " ".join(map(str, body.get("deps", [])))
             listed = [entry for entry in body.get("params", []) if isinstance(entry, str)]
             if any(key == entry or key.startswith(entry + ".") for entry in listed) or (
@@ -84,11 +90,16 @@ def reads(stages: dict[str, Any], key: str) -> list[str]:
     return found
 
 
-def _instances(name: str, stage: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _instances(
+    name: str, stage: dict[str, Any], values: dict[str, Any]
+) -> Iterator[tuple[str, dict[str, Any]]]:
     if "foreach" not in stage:
         yield name, stage
         return
-    for key, item in stage["foreach"].items():
+    repeated = stage["foreach"]
+    if isinstance(repeated, str):  # "${section.key}": a list
+        repeated = {entry: entry for entry in _value(values, repeated[2:-1])}
+    for key, item in repeated.items():
         text = repr(stage["do"]).replace("${key}", key).replace("${item}", str(item))
         yield f"{name}@{key}", _literal(text)
 
