@@ -11,7 +11,22 @@ from clipworks.kit.errors import InputError
 NONE = Path("data/none")  # stands for no file: DVC cannot depend on an empty path
 
 # The compiled loader is ten times as fast, where PyYAML was built with it.
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_BASE):
+    """Refuses a key that stands there twice, of which PyYAML would take the last without a word."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        problem=f"{key.value!r} stands there twice", problem_mark=key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def read_text(path: Path, *, key: str = "") -> str:
@@ -58,7 +73,7 @@ def read_yaml(path: Path, *, key: str = "") -> Any:
         InputError: the file cannot be read, or is no YAML, with the line.
     """
     try:
-        return yaml.load(read_text(path, key=key), _LOADER)  # a safe loader, either way
+        return yaml.load(read_text(path, key=key), _Loader)  # a safe loader, either way
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
