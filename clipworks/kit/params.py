@@ -39,7 +39,7 @@ AtLeastOne = Annotated[int, Field(ge=1)]
 class Section(BaseModel):
     """A section of params.yaml."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Base(Section):
@@ -66,6 +66,8 @@ def load(section: str, schema: type[S], path: Path = PARAMS) -> S:
     for key in section.split("."):
         if not isinstance(content, dict) or key not in content:
             known = sorted(content) if isinstance(content, dict) else []
+            if not key:
+                raise InputError(f"{path}: section {section[:-1]!r}: name one of {known}")
             raise InputError(
                 f"{path}: no section {section!r}; there are {known}{_close(key, known)}"
             )
