@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from clipworks.clip import backbone, features
-from clipworks.kit import runtime, tables
+from clipworks.kit import runtime, tables, tensors
 from clipworks.kit.classes import read_classes
 from clipworks.kit.cli import run
 from clipworks.kit.params import Base, load
@@ -26,8 +26,9 @@ def main() -> None:
     device = runtime.pick_device(base.device)
     texts: dict[str, int] = {}
     with runtime.measured("encode_captions", device) as facts:
-        with tables.Writer(OUT / "captions.parquet", captions.ROWS) as out:
-            for row in captions.generated(tables.rows(CAPTIONS), params.held_out):
+        with tables.Writer(OUT / "captions.parquet", captions.ROWS, tensors.about(names)) as out:
+            written = tables.rows(CAPTIONS, class_names=names, stage="filter")
+            for row in captions.generated(written, params.held_out):
                 out.add(**captions.table_row(row, texts))
             for row in captions.templated(
                 names, groups, copies=params.template_copies, companions=extra

@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-from safetensors.numpy import load_file
-
-from clipworks.kit import metrics, tables
+from clipworks.kit import metrics, tables, tensors
 from clipworks.kit.classes import read_classes
 from clipworks.kit.cli import run
 from clipworks.kit.params import Base, load
@@ -32,7 +30,8 @@ def main() -> None:
         files = tables.read_json(ENSEMBLE / f"{split}_images.json")
         truth = coco.labels_of(WORLD / f"annotations/{split}.json", names, files)
         metrics.check_labels(truth, split)
-        rows = load_file(str(ENSEMBLE / f"{split}.safetensors"))
+        place = ENSEMBLE / f"{split}.safetensors"
+        rows = tensors.load(place, names, stage="ensemble", framework="np")
         ap = {row: metrics.average_precision(truth, values) for row, values in rows.items()}
         for row, values in rows.items():
             if split == "validation":
@@ -44,7 +43,8 @@ def main() -> None:
     tables.write_json(SUMMARY, leaderboard.summary(board))
     tables.write_frame(OUT / "class_ap.tsv", leaderboard.by_class(names, ap[ROW]))
     tables.write_frame(OUT / "leaderboard.tsv", leaderboard.bars(board))
-    windows = load_file(str(ENSEMBLE / "test_windows.safetensors"))["windows"]
+    with tensors.opened(ENSEMBLE / "test_windows.safetensors", framework="np") as file:
+        windows = file.get_tensor("windows")
     folder = Path(tables.read_json(WORLD / "test.json")["folder"])
     chosen = files[: params.pictures]
     pixels = (images.read(folder / name) for name in chosen)

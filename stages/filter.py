@@ -7,6 +7,7 @@ from clipworks.kit import tables
 from clipworks.kit.classes import read_classes, read_synonyms
 from clipworks.kit.cli import run
 from clipworks.kit.params import Base, load
+from clipworks.kit.tensors import about
 from clipworks.miniature.grammar import GrammarEngine
 from clipworks.writing import dialogue, filtering, page, transcript
 from clipworks.writing.inflections import ambiguous
@@ -27,7 +28,7 @@ def main() -> None:
         print(f"filter: warning: {word.message}")
     tally = filtering.Tally(names)
     with (
-        tables.Writer(OUT / "captions.parquet", transcript.CAPTIONS) as kept,
+        tables.Writer(OUT / "captions.parquet", transcript.CAPTIONS, about(names)) as kept,
         tables.Writer(OUT / "rejected.parquet", transcript.REJECTED) as rejected,
         tables.Writer(OUT / "replies.parquet", transcript.REPLIES) as verdicts,
         dialogue.opened("filter", chat, GrammarEngine, templates=TEMPLATES, seed=base.seed) as talk,

@@ -14,7 +14,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import clipworks.kit.torchvision_ops  # noqa: F401  (before open_clip)
+from clipworks.kit import tensors
 from clipworks.kit.errors import InputError
+from clipworks.kit.files import read_json
 
 import open_clip  # isort: skip
 from open_clip.tokenizer import SimpleTokenizer  # isort: skip
@@ -67,6 +69,19 @@ def save(
     save_file(weights, str(folder / WEIGHTS))
 
 
+def read_config(path: Path) -> dict[str, Any]:
+    """open_clip's config of a model.
+
+    Raises:
+        InputError: it cannot be read, or lacks a part.
+    """
+    config = read_json(path)
+    for part in ("model_cfg", "preprocess_cfg"):
+        if not isinstance(config, dict) or not isinstance(config.get(part), dict):
+            raise InputError(f"{path}: holds no part {part!r}, as open_clip writes it")
+    return config
+
+
 def load(folder: Path, *, device: str | torch.device = "cpu") -> Backbone:
     """Load what `save` wrote, frozen and in evaluation mode.
 
@@ -76,7 +91,9 @@ def load(folder: Path, *, device: str | torch.device = "cpu") -> Backbone:
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).exists():
             raise InputError(f"backbone {folder} lacks {name}; run `dvc repro backbone` first")
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    config = read_config(folder / CONFIG)
+    with tensors.opened(folder / WEIGHTS):
+        pass  # whole: open_clip would not say which file is not
     text_config = config["model_cfg"]["text_cfg"]
     if "hf_model_name" in text_config or "hf_tokenizer_name" in text_config:
         raise InputError(

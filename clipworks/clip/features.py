@@ -73,6 +73,16 @@ def encode(
     return int(cut)
 
 
+def _mapped(path: Path) -> np.ndarray:
+    try:
+        found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise InputError(
+            f"{path} is no whole file of an array ({error}); run the stage that writes it again"
+        ) from None
+    return found
+
+
 def _reserve(path: Path) -> None:
     """Take the disk space of a file that is to be written through memory: where there is none, that
     ends the process without a word, and this is an OSError."""
@@ -104,13 +114,11 @@ class CaptionFeatures:
     """What `encode` wrote, read as needed."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises InputError where the folder lacks a file."""
+        """Raises InputError where the folder lacks a file, or one is not whole."""
         for name in (TOKENS, OFFSETS):
             if not (folder / name).exists():
                 raise InputError(f"{folder} lacks {name}; run `dvc repro encode_captions` first")
-        self.tokens = np.load(folder / TOKENS, mmap_mode="r", allow_pickle=False)
-        self.offsets = np.load(folder / OFFSETS, mmap_mode="r", allow_pickle=False)
-
+        self.tokens, self.offsets = (_mapped(folder / name) for name in (TOKENS, OFFSETS))
         self._held: Tensor | None = None
 
     def __len__(self) -> int:

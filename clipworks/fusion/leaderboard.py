@@ -15,6 +15,7 @@ from clipworks.fusion.params import Ensemble
 from clipworks.fusion.recipes import Recipe, deciding_window, model_logits
 from clipworks.fusion.routing import combine
 from clipworks.fusion.rows import Row
+from clipworks.kit.errors import InputError
 from clipworks.kit.shapes import Int
 from clipworks.windows import manifest
 from clipworks.windows.stored import Stored, read
@@ -78,6 +79,8 @@ def score_way(
             if row.join != "scaled_mean":
                 found.setdefault(row.name, []).append(some.logits(row, routes))
         windows.append(some.deciding(routes))
+    if not images:
+        raise InputError(f"{folder} holds no image; {folder.parent}/bad_images.json says why")
     done = {name: torch.cat(parts) for name, parts in found.items()}
     for row in wanted:
         if row.join == "scaled_mean":

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from clipworks.fusion.params import Ensemble
+from clipworks.kit import tables
 from clipworks.kit.classes import read_lists
 from clipworks.kit.errors import InputError
 from clipworks.kit.shapes import Float
@@ -40,19 +41,11 @@ def route(
         return {name: shares for name in class_names}
     routes = {name: {params.default_model: 1.0} for name in class_names}
     if params.routing == "lists":
-        taken: dict[str, str] = {}
-        for model, names in read_lists(Path(params.lists), "routes", key="ensemble.lists").items():
-            _check_model(model, models)
-            for name in names:
-                if name not in class_names:
-                    raise InputError(f"ensemble.lists.{model}: {name!r} is not in the class list")
-                if name in taken:
-                    raise InputError(
-                        f"ensemble.lists: {name!r} stands at {taken[name]} and {model}"
-                    )
-                taken[name] = model
-                routes[name] = {model: 1.0}
-        return routes
+        found = listed(Path(params.lists), models)
+        for name, model in found.items():
+            if name not in class_names:
+                raise InputError(f"ensemble.lists.{model}: {name!r} is not in the class list")
+        return routes | {name: {model: 1.0} for name, model in found.items()}
     for index, name in enumerate(class_names):
         # A class that no held-out caption names tells nothing of a model: it counts as AP 0.
         ap = {m: float(np.nan_to_num(values[index])) for m, values in held_out_ap.items()}
@@ -60,6 +53,38 @@ def route(
         if ap[best] > ap[params.default_model] + params.routing_margin:
             routes[name] = {best: 1.0}
     return routes
+
+
+def read_ap(path: Path, class_names: Sequence[str], model: str) -> Float[np.ndarray, " class"]:
+    """A model's AP of each class on held-out captions, as training wrote it; nan where there is none.
+
+    Raises:
+        InputError: the file is missing, or says nothing of a class.
+    """
+    ap = tables.read_json(path)["class_ap"]
+    if missing := [name for name in class_names if name not in ap]:
+        raise InputError(f"{path} says nothing of {missing[:5]}; run `dvc repro train@{model}`")
+    return np.array([np.nan if ap[name] is None else ap[name] for name in class_names])
+
+
+def listed(path: Path, models: Sequence[str]) -> dict[str, str]:
+    """The model of each class that a file of lists routes.
+
+    Raises:
+        InputError: the file is missing or of another form, names an unknown model, or one class twice.
+    """
+    taken: dict[str, str] = {}
+    for model, names in read_lists(path, "routes", key="ensemble.lists").items():
+        if model not in models:
+            raise InputError(
+                f"ensemble.lists: {path}: no model {model!r}; there are {list(models)}"
+            )
+        for name in names:
+            if taken.setdefault(name, model) != model:
+                raise InputError(
+                    f"ensemble.lists: {path}: {name!r} stands at {taken[name]} and {model}"
+                )
+    return taken
 
 
 def _check_model(model: str, models: list[str]) -> None:

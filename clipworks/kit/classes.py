@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,20 @@ def read_classes(path: Path) -> list[str]:
             raise InputError(f"class list {path}: entry {number} ({name!r}) has no letter")
         seen.add(name.lower())
     return names
+
+
+def check_same(there: Sequence[str], here: Sequence[str], *, what: str, stage: str) -> None:
+    """Compare the class list of something stored with that of this run.
+
+    Raises:
+        InputError: they differ, or stand in another order; with some classes of each, and what to run.
+    """
+    if list(there) != list(here):
+        raise InputError(
+            f"{what} is of another class list: only there {sorted(set(there) - set(here))[:5]}, only "
+            f"here {sorted(set(here) - set(there))[:5]} (or another order); run `dvc repro {stage}` "
+            "for this list"
+        )
 
 
 def misspelt(synonyms: Synonyms, class_names: list[str]) -> list[str]:

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from clipworks.clip.hand import HAND_TEMPLATE, imagenet_templates
-from clipworks.kit.errors import InputError
+from clipworks.kit import tables
 from clipworks.kit.params import GENERATED
 from clipworks.tuning.losses import LabelStatistics
 
@@ -89,11 +88,15 @@ class CaptionTable:
     """Captions as arrays: labels as indices, made dense by the batch."""
 
     def __init__(self, path: Path, class_names: Sequence[str]) -> None:
-        """Read the rows of the encode_captions stage, or (without text and split) of filter."""
+        """Read the rows of the encode_captions stage, or (without text and split) of filter.
+
+        Raises:
+            InputError: the table is missing, not whole, or of another class list.
+        """
         self.class_names = tuple(class_names)
-        if not path.exists():
-            raise InputError(f"{path} does not exist; run the stage that writes it (`dvc repro`)")
-        table = pq.read_table(path, read_dictionary=["source"])
+        stage = path.parent.name
+        with tables.parquet(path, class_names, stage=stage, read_dictionary=["source"]) as file:
+            table = file.read()
         labels = table["labels"].combine_chunks()
         self._flat = labels.flatten().to_numpy()
         lengths = pc.list_value_length(labels).to_numpy(zero_copy_only=False)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -21,6 +20,7 @@ from clipworks.clip.backbone import Backbone
 from clipworks.clip.scoring import GLOBAL_SCALE, SPATIAL_SCALE
 from clipworks.kit.errors import InputError
 from clipworks.kit.shapes import Float
+from clipworks.kit.tensors import opened
 
 KINDS = ("global", "local", "evidence")
 NamePosition = Literal["end", "middle", "front"]
@@ -133,7 +133,7 @@ def load(path: Path, backbone: Backbone, class_names: Sequence[str] | None = Non
     """
     if not path.exists():
         raise InputError(f"prompts {path} do not exist; train them first (`dvc repro train`)")
-    with safe_open(str(path), framework="pt") as file:
+    with opened(path) as file:
         about = json.loads(file.metadata()["clipworks"])
         tensors = {key: file.get_tensor(key) for key in file.keys()}
     names = json.loads(about["class_names"])

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-
-from clipworks.kit import tables
+from clipworks.kit import tables, tensors
+from clipworks.kit.classes import check_same
 from clipworks.kit.errors import InputError
 
 FILE = "manifest.json"
@@ -28,12 +27,8 @@ def read(folder: Path, class_names: Sequence[str] | None = None) -> dict[str, An
     if not (folder / FILE).exists():
         raise InputError(f"{folder} has no {FILE}; run `dvc repro infer` first")
     found: dict[str, Any] = tables.read_json(folder / FILE)
-    if class_names is not None and found["classes"] != list(class_names):
-        there, here = set(found["classes"]), set(class_names)
-        raise InputError(
-            f"{folder} holds logits of another class list: only there {sorted(there - here)[:5]}, only "
-            f"here {sorted(here - there)[:5]} (or another order); run `dvc repro infer` for this list"
-        )
+    if class_names is not None:
+        check_same(found["classes"], class_names, what=str(folder), stage="infer")
     return found
 
 
@@ -46,7 +41,7 @@ def boxes_of(folder: Path, name: str) -> list[list[int]]:
     for shard in read(folder)["shards"]:
         if name in shard["images"]:
             place = shard["images"].index(name)
-            with safe_open(str(folder / shard["file"]), framework="np") as file:
+            with tensors.opened(folder / shard["file"], framework="np") as file:
                 begin, end = file.get_tensor("offsets")[place : place + 2]
                 found: list[list[int]] = file.get_slice("boxes")[int(begin) : int(end)].tolist()
             return found

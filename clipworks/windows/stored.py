@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import safe_open
 from torch import Tensor
 
+from clipworks.kit import tensors
 from clipworks.kit.shapes import Float
 from clipworks.windows import manifest
 
@@ -30,7 +30,7 @@ def read(folder: Path) -> Iterator[Stored]:
         InputError: the folder has no manifest.
     """
     for shard in manifest.read(folder)["shards"]:
-        with safe_open(str(folder / shard["file"]), framework="pt") as file:
+        with tensors.opened(folder / shard["file"]) as file:
             offsets = file.get_tensor("offsets").tolist()
             logits, similarities = file.get_slice("logits"), file.get_slice("similarities")
             for first, last in _runs(offsets):
