@@ -41,6 +41,8 @@ def labels_of(path: Path, class_names: Sequence[str], files: Sequence[str]) -> n
     """Labels of some images, in their order, int8 of shape (image, class)."""
     known, labels = read_labels(path, class_names)
     row = {name: number for number, name in enumerate(known)}
+    if missing := [name for name in files if name not in row]:
+        raise InputError(f"{path}: lists no image {missing[0]!r} ({len(missing)} are missing)")
     return labels[[row[name] for name in files]]
 
 
@@ -56,6 +58,19 @@ def read_labels(path: Path, class_names: Sequence[str]) -> tuple[list[str], np.n
         InputError: the file is not in COCO's format, or a class of the list is no category in it.
     """
     content = read(path)
+    return [entry["file_name"] for entry in content["images"]], labels_in(
+        content, class_names, path
+    )
+
+
+def labels_in(
+    content: dict[str, list[dict[str, Any]]], class_names: Sequence[str], path: Path
+) -> np.ndarray:
+    """Labels of all images of what `read` read, int8 of shape (image, class).
+
+    Raises:
+        InputError: a class of the list is no category, or an annotation names what there is not.
+    """
     categories = {entry["id"]: entry["name"] for entry in content["categories"]}
     if missing := sorted(set(class_names) - set(categories.values())):
         raise InputError(
@@ -73,7 +88,7 @@ def read_labels(path: Path, class_names: Sequence[str]) -> tuple[list[str], np.n
             )
         if name in column:
             labels[rows[entry["image_id"]], column[name]] = 1
-    return [entry["file_name"] for entry in content["images"]], labels
+    return labels
 
 
 def objects_of(
@@ -87,7 +102,7 @@ def objects_of(
     found: list[list[tuple[int, tuple[float | int, ...]]]] = [[] for _ in files]
     for entry in content["annotations"]:
         place, name = image[entry["image_id"]], category[entry["category_id"]]
-        if place is not None and name in class_names and len(entry.get("bbox", ())) == 4:
+        if place is not None and name in class_names and len(entry.get("bbox") or ()) == 4:
             x, y, width, height = entry["bbox"]
             found[place].append((class_names.index(name), (x, y, x + width, y + height)))
     return found
@@ -116,4 +131,12 @@ def read(path: Path, *, key: str = "") -> dict[str, list[dict[str, Any]]]:
         for number, entry in enumerate(content[part]):
             if not isinstance(entry, dict) or any(name not in entry for name in needed):
                 raise InputError(f"{path}: {part}[{number}] lacks one of {list(needed)}")
+    for part in ("images", "categories"):
+        seen: set[Any] = set()
+        for number, entry in enumerate(content[part]):
+            if entry["id"] in seen:
+                raise InputError(
+                    f"{path}: {part}[{number}] has the id {entry['id']}, which one before it has"
+                )
+            seen.add(entry["id"])
     return content
