@@ -13,9 +13,8 @@ from safetensors import SafetensorError
 from torch import nn
 
 import clipworks.kit.torchvision_ops  # noqa: F401  (before open_clip)
-from clipworks.clip.backbone import CONFIG
+from clipworks.clip.backbone import CONFIG, read_config
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import read_json
 
 import open_clip  # isort: skip
 from open_clip.pretrained import get_pretrained_cfg  # isort: skip
@@ -42,7 +41,8 @@ def check(name: str, tag: str, checkpoint: Path | None, activation: Activation) 
     models = open_clip.list_models()
     if name not in models:
         close = difflib.get_close_matches(name, models, 3, cutoff=0.5)
-        raise InputError(f"backbone.model: open_clip has no model {name!r}; close names: {close}")
+        known = f"close names: {close}" if close else "`open_clip.list_models()` gives all"
+        raise InputError(f"backbone.model: open_clip has no model {name!r}; {known}")
     config = open_clip.get_model_config(name) or {}
     _check_text(name, config)
     named = bool(config.get("quick_gelu"))
@@ -82,7 +82,7 @@ def _beside(path: Path) -> bool | None:
     config = path.parent / CONFIG
     if not config.exists():
         return None
-    return bool(read_json(config).get("model_cfg", {}).get("quick_gelu", False))
+    return bool(read_config(config)["model_cfg"].get("quick_gelu", False))
 
 
 def _check_text(name: str, config: dict[str, Any]) -> None:
@@ -114,7 +114,14 @@ def load(
     source = tag if checkpoint is None else str(checkpoint)
     try:
         model = open_clip.create_model(name, pretrained=source, force_quick_gelu=quick)
-    except (RuntimeError, OSError, KeyError, UnpicklingError, SafetensorError) as error:
+    except (
+        RuntimeError,
+        OSError,
+        KeyError,
+        UnpicklingError,
+        SafetensorError,
+        AssertionError,
+    ) as error:
         first = str(error).strip().splitlines()[0]
         key = "pretrained" if checkpoint is None else "checkpoint"
         raise InputError(f"backbone.{key}: {source} cannot be loaded as {name}: {first}") from None
