@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from clipworks.kit.classes import Synonyms, misspelt, read_classes, read_lists, read_synonyms
+from clipworks.chat import replay
+from clipworks.kit.classes import Synonyms, misspelt, read_classes, read_synonyms
 from clipworks.kit.errors import InputError
 from clipworks.kit.files import NONE
 from clipworks.kit.params import MODELS
@@ -71,32 +72,41 @@ def _names(params: Params, names: list[str], synonyms: Synonyms) -> None:
 
 def _device(params: Params) -> None:
     wanted = params.base.device
-    if wanted in ("cuda", "mps"):
-        import torch
-
-        there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-        if not there[wanted]:
-            raise InputError(
-                f"base.device: this machine has no {wanted}; use auto or cpu (or a torch built for it)"
-            )
     halves = [
         f"train.{m}.precision" for m in MODELS if getattr(params.train, m).precision == "fp16"
     ]
-    if wanted == "cpu" and halves:
-        raise InputError(f"{halves[0]}: fp16 needs a GPU; on a CPU fp32 and bf16 are allowed")
+    if wanted in ("cuda", "mps") or halves:
+        import torch
+
+        there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        if not there.get(wanted, True):
+            raise InputError(
+                f"base.device: this machine has no {wanted}; use auto or cpu (or a torch built for it)"
+            )
+        if halves and (wanted == "cpu" or not any(there.values())):
+            raise InputError(f"{halves[0]}: fp16 needs a GPU; on a CPU fp32 and bf16 are allowed")
 
 
 def _world(params: Params, names: list[str]) -> None:
     from clipworks.miniature.scene import check_glyphs
 
     if params.world.source == "miniature":
+        for split in ("validation", "test"):
+            if not getattr(params.world, split):
+                raise InputError(
+                    f"world.{split}: 0 images of the miniature world; draw at least 1 (0 stands for all "
+                    "images of a COCO split)"
+                )
         return check_glyphs(names)
+    faults = []
     for split in ("validation", "test"):
         for kind, good in (("images", Path.is_dir), ("annotations", Path.is_file)):
             path = Path(getattr(params.world.coco, f"{split}_{kind}"))
             what = "a folder of images" if kind == "images" else "an instances_*.json file"
             if not good(path):
-                raise InputError(f"world.coco.{split}_{kind}: {path} is not {what}")
+                faults.append(f"world.coco.{split}_{kind}: {path} is not {what}")
+    if faults:
+        raise InputError("\n  ".join(faults))
 
 
 def _backbone(params: Params, names: list[str]) -> None:
@@ -112,9 +122,8 @@ def _backbone(params: Params, names: list[str]) -> None:
 
 
 def _chat(params: Params) -> None:
-    folder = Path(params.chat.replay.folder)
-    if params.chat.engine == "replay" and not folder.is_dir():
-        raise InputError(f"chat.replay.folder: {folder} is no folder; put recorded replies there")
+    if params.chat.engine == "replay":
+        replay.check(Path(params.chat.replay.folder))
 
 
 def _companions(params: Params) -> None:
@@ -182,11 +191,12 @@ def _ensemble(params: Params, names: list[str]) -> None:
             f"ensemble.weights: {section.weights}: give at least one of {list(MODELS)} more than 0"
         )
     if section.routing == "lists":
-        listed = read_lists(Path(section.lists), "routes", key="ensemble.lists")
-        unknown = sorted({name for some in listed.values() for name in some} - set(names))
-        if unknown:
+        from clipworks.fusion import routing  # imports torch
+
+        lists = Path(section.lists)
+        if unknown := sorted(set(routing.listed(lists, MODELS)) - set(names)):
             raise InputError(
-                f"ensemble.lists: {section.lists} routes {unknown[:8]}, which are not in "
+                f"ensemble.lists: {lists} routes {unknown[:8]}, which are not in "
                 f"{params.base.classes}; give lists for these classes (ensemble.lists), or use "
                 "ensemble.routing=held_out"
             )

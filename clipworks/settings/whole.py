@@ -56,6 +56,8 @@ def load(path: Path = PARAMS) -> Params:
     Raises:
         InputError: every unknown, missing or mistyped key at once, each with what is allowed.
     """
+    if not path.exists():
+        raise InputError(f"{path} does not exist; run from the project's top folder")
     content = read_yaml(path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds no sections; allowed are {sorted(Params.model_fields)}")

@@ -12,5 +12,7 @@ def read_companions(path: str) -> dict[str, list[str]]:
         return {}
     content = read_yaml(Path(path), key="encode_captions.companions")
     if not isinstance(content, dict) or not all(isinstance(v, list) for v in content.values()):
-        raise InputError(f"{path}: allowed is 'class: [thing, ...]' on every line")
+        raise InputError(
+            f"encode_captions.companions: {path}: allowed is 'class: [thing, ...]' on every line"
+        )
     return {str(name): [str(thing) for thing in things] for name, things in content.items()}

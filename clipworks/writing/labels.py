@@ -30,11 +30,13 @@ def claims(class_names: Sequence[str], synonyms: Synonyms) -> dict[tuple[str, ..
     for name, phrases in names:
         for phrase in phrases:
             key = tuple(words(phrase))
-            if not key:
+            if not any(word.isalnum() for word in key):
                 raise InputError(f"synonyms: {phrase!r} of class {name!r} has no letters")
             if owner.setdefault(key, name) != name:
                 if phrase == name:
-                    raise InputError(f"classes {owner[key]!r} and {name!r} are the same words")
+                    raise InputError(
+                        f"base.classes: {owner[key]!r} and {name!r} are the same words"
+                    )
                 if owner[key] in class_names and owner[key] != phrase:
                     raise InputError(
                         f"synonyms: {phrase!r} stands for {owner[key]!r} and for {name!r}; "
