@@ -2,6 +2,7 @@
 
 import errno
 import re
+import shutil
 import sys
 from collections.abc import Callable
 
@@ -27,4 +28,6 @@ def run(main: Callable[..., None], *arguments: str) -> None:
 
 def _disk_is_full(error: Exception) -> bool:
     number = error.errno if isinstance(error, OSError) else None
+    if "disk I/O error" in str(error):  # SQLite's word for this and for worse
+        return shutil.disk_usage(".").free < 2**20
     return number in (errno.ENOSPC, errno.EDQUOT) or bool(_FULL.search(str(error)))
