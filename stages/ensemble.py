@@ -26,7 +26,7 @@ def main() -> None:
     base, params = load("base", Base), load("ensemble", Ensemble)
     names = read_classes(Path(base.classes))
     for split in SPLITS:
-        manifest.read(INFER / split, names)
+        manifest.read(INFER / "crops" / split, names)
     conditional = tensors.load(MATRIX, names, stage="cooccurrence")["conditional"]
     held_out = {m: routing.read_ap(TRAIN / m / "held_out.json", names, m) for m in MODELS}
     routes = routing.route(params, names, held_out)

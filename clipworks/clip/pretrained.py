@@ -65,6 +65,12 @@ def _check_file(path: Path, named: bool, activation: Activation) -> bool:
     return _chosen(activation, _beside(path) or named or None, path)
 
 
+def is_resnet(name: str) -> bool:
+    """Whether a model of open_clip has a ModifiedResNet, whose config lists blocks by layer."""
+    vision = (open_clip.get_model_config(name) or {}).get("vision_cfg", {})
+    return isinstance(vision.get("layers"), (list, tuple))
+
+
 def _chosen(activation: Activation, known: bool | None, path: Path | None = None) -> bool:
     if activation != "auto":
         return activation == "quick_gelu"

@@ -38,6 +38,8 @@ class Infer(Section):
 
     @model_validator(mode="after")
     def _no_places(self) -> "Infer":
+        if "crops" not in self.windows:
+            raise InputError("windows: crops are needed (the authors' rows); add maps beside them")
         if "maps" in self.windows and self.positional:
             raise InputError(
                 "positional: true needs crops: a window that is read off a map has no place of its "
