@@ -1,5 +1,6 @@
 """Stages as forks that can be killed at once, and a disk that can be full."""
 
+import contextlib
 import importlib
 import os
 import shutil
@@ -42,7 +43,9 @@ def run(folder: Path, stage: str, log: Path, *, seconds: float | None = None) ->
         if done:
             return os.waitstatus_to_exitcode(status)
         if time.perf_counter() >= deadline:
-            os.killpg(child, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has no group of its own yet
+                os.killpg(child, signal.SIGKILL)
+            os.kill(child, signal.SIGKILL)
             _, status = os.waitpid(child, 0)
             killed = os.WIFSIGNALED(status)
             return None if killed else os.waitstatus_to_exitcode(status)
