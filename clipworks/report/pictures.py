@@ -97,7 +97,7 @@ def draw(image: Image.Image, found: Sequence[Line]) -> Image.Image:
     sheet = image.resize(size, Image.Resampling.BICUBIC).convert("RGB")
     pen = ImageDraw.Draw(sheet)
     colors = {"right": RIGHT, "wrong": WRONG, "missed": MISSED}
-    taken: list[tuple[float, float, float, float]] = []
+    taken: list[Box] = []
     for line in found:
         for box in line.boxes:
             x0, y0, x1, y1 = (value * scale for value in box)
@@ -113,9 +113,9 @@ def draw(image: Image.Image, found: Sequence[Line]) -> Image.Image:
 def _mark(
     pen: ImageDraw.ImageDraw,
     text: str,
-    corner: tuple[float, float],
+    corner: Sequence[float | int],
     color: str,
-    taken: list[tuple[float, float, float, float]],
+    taken: list[Box],
 ) -> None:
     """A number at a box's corner, moved right past the numbers that are there already."""
     font = ImageFont.load_default(13)
