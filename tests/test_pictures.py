@@ -80,7 +80,7 @@ def test_boxes_are_read_back_and_an_image_without_windows_is_named(tmp_path) -> 
     shards = [{"file": "0.safetensors", "images": ["a.png"]}]
     manifest.write(tmp_path, models=["base"], classes=["dog"], shards=shards)
     assert manifest.boxes_of(tmp_path, "a.png") == boxes
-    with pytest.raises(ValueError, match=r"logits of another class list: only there \['dog'\]"):
+    with pytest.raises(ValueError, match=r"is of another class list: only there \['dog'\]"):
         manifest.read(tmp_path, ["cat"])
     (tmp_path / "manifest.json").write_text(json.dumps({"shards": []}))
     with pytest.raises(ValueError, match=r"holds no windows of a\.png"):
