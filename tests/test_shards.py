@@ -24,7 +24,7 @@ class Counting(visual_pass.Pass):
     def ahead(self, folder, names) -> Iterator[Cut]:
         for name in names:
             self.seen.append(name)
-            yield Cut(name, [], torch.empty(0), "it is bad" if "bad" in name else None)
+            yield Cut(name, [], reason="it is bad" if "bad" in name else None)
 
     def score(self, cuts) -> dict[str, torch.Tensor]:
         lengths = [len(cut.name) for cut in cuts]
