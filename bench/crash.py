@@ -1,7 +1,7 @@
 """Every long stage killed at random moments, and met by a full disk: the same bytes in the end.
 
     python -m bench.crash                          # all of it: half an hour
-    python -m bench.crash --kills 3 caption infer  # as tests/test_crash.py does
+    python -m bench.crash --kills 3 caption infer@crops  # as tests/test_crash.py does
 
 Works on a thimble world (tests/thimble.py), where a kill costs seconds. Stages are forks of this
 process, which has imported them already, so that kills meet their work and not their imports. A
@@ -27,9 +27,9 @@ from tests import thimble
 LONG = (
     "backbone", "compose", "caption", "filter", "encode_captions",
     *(stage for stage in thimble.STAGES if stage.startswith("train@")),
-    "infer", "ensemble", "evaluate",
+    "infer@crops", "infer@maps", "ensemble", "evaluate",
 )  # fmt: skip
-UNDER_DVC = ("filter", "train@ema", "infer")
+UNDER_DVC = ("filter", "train@ema", "infer@crops")
 
 
 def outs(folder: Path, stage: str) -> list[Path]:

@@ -23,7 +23,7 @@ ENCODED = ("data/encode_captions", "data/hard_groups", "models/backbone")
        stage="cooccurrence", needs=["data/filter"])  # fmt: skip
 @wrong("encoded captions of other classes", rf"encode_captions/captions\.parquet is {OTHER} encode_capt",
        stage="train@base", needs=ENCODED)  # fmt: skip
-@wrong("logits of other classes", rf"data/infer/validation is {OTHER} infer",
+@wrong("logits of other classes", rf"data/infer/crops/validation is {OTHER} infer",
        stage="ensemble", needs=STORED)  # fmt: skip
 @wrong("an ensemble of other classes", rf"data/ensemble/validation\.safetensors is {OTHER} ensemble",
        stage="evaluate", needs=[*STORED, "data/ensemble"])  # fmt: skip
@@ -34,7 +34,7 @@ def _(world: World, stage: str, needs: list[str]) -> None:
     world.stage(stage)
 
 
-@wrong("logits of the classes in another order", rf"data/infer/validation is {OTHER} infer")
+@wrong("logits of the classes in another order", rf"data/infer/crops/validation is {OTHER} infer")
 def _(world: World) -> None:
     world.take(*STORED)
     world.other_classes(lambda names: names[::-1])
@@ -119,8 +119,8 @@ def _(world: World, path: str) -> None:
        path="data/filter/captions.parquet", stage="cooccurrence")  # fmt: skip
 @wrong("half of a table of replies", r"data/caption/replies\.parquet is no whole parquet file .*run the",
        path="data/caption/replies.parquet", stage="filter")  # fmt: skip
-@wrong("half of a shard of logits", r"data/infer/test/00000\.safetensors is no whole safetensors file",
-       path="data/infer/test/00000.safetensors", stage="ensemble")  # fmt: skip
+@wrong("half of a shard of logits", r"data/infer/crops/test/00000\.safetensors is no whole safetensors file",
+       path="data/infer/crops/test/00000.safetensors", stage="ensemble")  # fmt: skip
 @wrong("half of the ensemble's logits", r"data/ensemble/test\.safetensors is no whole safetensors file",
        path="data/ensemble/test.safetensors", stage="evaluate")  # fmt: skip
 def _(world: World, path: str, stage: str) -> None:
@@ -131,30 +131,30 @@ def _(world: World, path: str, stage: str) -> None:
 
 @wrong("a stage that has not run", r"data/caption/replies\.parquet does not exist; run the stage that",
        stage="filter")  # fmt: skip
-@wrong("logits that are not there", r"data/infer/validation has no manifest\.json; run `dvc repro infer`",
+@wrong("logits that are not there", r"data/infer/crops/validation has no manifest\.json; run `dvc repro infer`",
        stage="ensemble")  # fmt: skip
 @wrong("a CLIP that is not there", r"backbone models/backbone lacks open_clip_config\.json; run `dvc rep",
-       stage="infer")  # fmt: skip
+       stage="infer@crops")  # fmt: skip
 def _(world: World, stage: str) -> None:
     world.stage(stage)
 
 
 @wrong("more bad images than are allowed", r"12\.50% of the images are bad, infer\.max_bad_share allows "
-       r"1\.00%; data/infer/bad_images\.json lists them with their reasons")  # fmt: skip
+       r"1\.00%; data/infer/crops/bad_images\.json lists them with their reasons")  # fmt: skip
 def _(world: World) -> None:
     from clipworks.windows import shards
 
     bad = {"test": {"a.png": "no image"}}
-    shards.check_share(bad, 8, 0.01, Path("data/infer/bad_images.json"))
+    shards.check_share(bad, 8, 0.01, Path("data/infer/crops/bad_images.json"))
 
 
 @wrong(
     "no image that can be read",
-    r"data/infer/test holds no image; data/infer/bad_images\.json says why",
+    r"data/infer/crops/test holds no image; data/infer/crops/bad_images\.json says why",
 )
 def _(world: World) -> None:
     world.take(*STORED)
-    path = Path("data/infer/test/manifest.json")
+    path = Path("data/infer/crops/test/manifest.json")
     world.put(path.as_posix(), {**json.loads(path.read_text()), "shards": []})
     world.stage("ensemble")
 

@@ -12,8 +12,8 @@ import thimble
 
 from clipworks.kit import checkpoint
 
-STAGES = ("caption", "filter", "train@ema", "infer")
-KILLS = 3
+STAGES = ("caption", "filter", "train@ema", "infer@crops")
+KILLS = 2
 
 
 @pytest.mark.timeout(280)

@@ -60,7 +60,7 @@ def test_a_phrase_belongs_to_its_class_and_another_meaning_to_none() -> None:
 @pytest.mark.parametrize(
     ("names", "synonyms", "message"),
     [
-        (["hot dog", "hot-dog"], {}, "classes 'hot dog' and 'hot-dog' are the same words"),
+        (["hot dog", "hot-dog"], {}, "base.classes: 'hot dog' and 'hot-dog' are the same words"),
         (["a", "b"], {"a": ["x"], "b": ["x"]}, "'x' stands for 'a' and for 'b'"),
         (["hot-dog", "b"], {"b": ["hot dog"]}, "'hot dog' stands for 'hot-dog' and for 'b'"),
         (["a", "b"], {"b": ["--"]}, "'--' of class 'b' has no letters"),

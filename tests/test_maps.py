@@ -251,7 +251,7 @@ def test_maps_refuse_a_place_in_the_image() -> None:
 
     section = yaml.safe_load((Path(__file__).parent.parent / "params.yaml").read_text())["infer"]
     with pytest.raises(ValueError, match=r"positional: true needs crops"):
-        Infer.model_validate({**section, "windows": ["maps"], "positional": True})
+        Infer.model_validate({**section, "windows": ["crops", "maps"], "positional": True})
 
 
 def test_maps_refuse_towers_and_resize_modes_by_name(clip) -> None:

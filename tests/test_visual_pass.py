@@ -13,7 +13,8 @@ from clipworks.kit.params import load
 from clipworks.windows.boxes import Box
 from clipworks.windows.params import Infer
 from clipworks.windows.scorer import Scorer
-from clipworks.windows.visual_pass import Cut, Options, Pass
+from clipworks.windows.tower import Cut, Options
+from clipworks.windows.visual_pass import Pass
 
 ROOT = Path(__file__).parent.parent
 
@@ -25,7 +26,7 @@ def work(clip, **changes: object) -> Pass:
     models = {"hand": hand.one_template(clip, CLASSES)}
     bank = torch.nn.functional.normalize(torch.eye(32)[:5], dim=-1)
     scorer = Scorer.of(models, CLASSES, {"hand": (4.0, 50.0)})
-    return Pass(clip, scorer, bank, Options.of(params), torch.device("cpu"))
+    return Pass(clip, scorer, bank, Options.of(params, "crops"), torch.device("cpu"))
 
 
 def cuts(*windows: int) -> list[Cut]:
@@ -36,21 +37,6 @@ def cuts(*windows: int) -> list[Cut]:
         boxes = [Box(number, window, 50, 60) for window in range(count)]
         found.append(Cut(f"{number}.png", boxes, pixels))
     return found
-
-
-def test_the_tower_runs_as_soon_as_four_batches_of_windows_wait(clip, monkeypatch) -> None:
-    chosen, ran = work(clip), []
-
-    def run(part: list[Cut]) -> dict[str, torch.Tensor]:
-        ran.append(len(part))
-        return {"offsets": torch.tensor([0, *(len(cut.boxes) for cut in part)]).cumsum(0)}
-
-    monkeypatch.setattr(chosen, "run", run)
-    chosen.score(iter(cuts(4, 4, 3, 3, 3, 1)))
-    assert ran == [2, 3, 1]  # 8 windows, 9 windows, and what is left
-    ran.clear()
-    found = chosen.score(iter(cuts(7, 1)))
-    assert ran == [2] and found["offsets"].tolist() == [0, 7, 8]
 
 
 def test_what_is_scored_in_parts_equals_what_is_scored_at_once(clip) -> None:
@@ -65,23 +51,12 @@ def test_what_is_scored_in_parts_equals_what_is_scored_at_once(clip) -> None:
     assert work(clip).score(iter([])) == {}
 
 
-def test_features_are_kept_where_they_are_asked_for(clip) -> None:
-    found = work(clip, keep_features=True, store="float16").score(iter(cuts(4, 4, 3)))
-    assert {key: value.dtype for key, value in found.items()} == {
-        "logits": torch.float16,
-        "similarities": torch.float16,
-        "boxes": torch.int32,
-        "offsets": torch.int64,
-        "pooled": torch.float16,
-        "dense": torch.float16,
-    }
-    assert found["pooled"].shape == (11, 32) and found["dense"].shape == (11, 1, 32)
-
-
 def test_half_precision_changes_the_features_a_little(clip) -> None:
-    pixels = cuts(3)[0].pixels + torch.arange(32, dtype=torch.uint8)
-    whole, _ = work(clip).features(pixels)
-    half, _ = work(clip, precision="bf16").features(pixels)
+    image = cuts(3)[0]
+    assert image.crops is not None
+    noisy = [Cut(image.name, image.boxes, image.crops + torch.arange(32, dtype=torch.uint8))]
+    whole, _ = work(clip).tower.encode(noisy)
+    half, _ = work(clip, precision="bf16").tower.encode(noisy)
     assert half.dtype == torch.float32 and 0 < (half - whole).abs().max() < 0.05
 
 
@@ -90,9 +65,9 @@ def test_images_are_decoded_in_order_and_eight_ahead(clip, monkeypatch) -> None:
 
     def cut(folder: Path, name: str) -> Cut:
         begun.append(name)
-        return Cut(name, [], torch.empty(0))
+        return Cut(name, [])
 
-    monkeypatch.setattr(chosen, "cut", cut)
+    monkeypatch.setattr(chosen.tower, "cut", cut)
     names = [f"{number}.png" for number in range(20)]
     stream = chosen.ahead(Path("images"), names)
     taken = [next(stream).name]
@@ -108,19 +83,19 @@ def test_images_are_decoded_in_order_and_eight_ahead(clip, monkeypatch) -> None:
 
 def test_an_image_is_cut_into_itself_and_its_windows(clip, tmp_path) -> None:
     Image.new("RGB", (64, 48), "red").save(tmp_path / "red.png")
-    found = work(clip).cut(tmp_path, "red.png")
+    found = work(clip).tower.cut(tmp_path, "red.png")
     assert found.name == "red.png" and found.reason is None
     assert found.boxes[0] == Box(0, 0, 64, 48) and len(found.boxes) == 1 + 40 + 100
-    assert found.pixels.shape == (141, 3, 32, 32)
-    bad = work(clip).cut(tmp_path, "gone.png")
+    assert found.crops.shape == (141, 3, 32, 32)
+    bad = work(clip).tower.cut(tmp_path, "gone.png")
     assert (bad.boxes, bad.reason) == ([], "the file does not exist")
 
 
 @pytest.mark.parametrize(("name", "dtype"), [("float32", torch.float32), ("float16", torch.half)])
 def test_options_are_those_of_the_params(name: str, dtype: torch.dtype) -> None:
-    changes = {"store": name, "scales": [4], "positional": True, "keep_features": True}
+    changes = {"store": name, "scales": [4], "positional": True}
     params = load("infer", Infer, ROOT / "params.yaml").model_copy(update=changes)
-    assert Options.of(params) == Options(
-        scales=[4], positional=True, nearest=10, batch_size=256, precision="fp32", store=dtype,
-        max_pixels=100_000_000, keep_features=True,
-    )  # fmt: skip
+    found = Options.of(params, "maps")
+    assert (found.windows, found.maps, found.scales) == ("maps", params.maps, [4])
+    assert (found.store, found.positional, found.nearest) == (dtype, True, 10)
+    assert (found.batch_size, found.precision, found.max_pixels) == (256, "fp32", 100_000_000)
