@@ -78,7 +78,8 @@ def score_way(
         for row in wanted:
             if row.join != "scaled_mean":
                 found.setdefault(row.name, []).append(some.logits(row, routes))
-        windows.append(some.deciding(routes))
+        if folder.parent.name == "crops":  # the pictures show what decided there
+            windows.append(some.deciding(routes))
     if not images:
         raise InputError(f"{folder} holds no image; {folder.parent}/bad_images.json says why")
     done = {name: torch.cat(parts) for name, parts in found.items()}
@@ -89,7 +90,8 @@ def score_way(
                 weighing.standardise_classes(done[f"{model}_windows"]) for model in row.models
             ]
             done[row.name] = torch.stack(scaled).mean(dim=0)
-    return Board(done, images, torch.cat(windows))
+    decided = torch.cat(windows) if windows else torch.zeros(0, 0, dtype=torch.long)
+    return Board(done, images, decided)
 
 
 class _Images:
