@@ -53,7 +53,7 @@ def score(
         stored = folder / way / split
         own = [row for row in wanted if row.windows == way]
         if board is None or (own and stored.exists()):
-            one = score_way(stored, own, params, routes, conditional)
+            one = score_way(stored, own, params, routes, conditional, deciding=way == "crops")
             board = one if board is None else replace(board, rows={**board.rows, **one.rows})
             assert one.images == board.images, "both ways read the same images"
     assert board is not None
@@ -66,8 +66,10 @@ def score_way(
     params: Ensemble,
     routes: Routes,
     conditional: Tensor,
+    *,
+    deciding: bool = True,
 ) -> Board:
-    """Rows from the stored windows of one folder, streamed."""
+    """Rows from the stored windows of one folder, streamed; what decided only where it is wanted."""
     order = {name: i for i, name in enumerate(manifest.read(folder, list(routes))["models"])}
     found: dict[str, list[Tensor]] = {}
     images: list[str] = []
@@ -78,7 +80,7 @@ def score_way(
         for row in wanted:
             if row.join != "scaled_mean":
                 found.setdefault(row.name, []).append(some.logits(row, routes))
-        if folder.parent.name == "crops":  # the pictures show what decided there
+        if deciding:
             windows.append(some.deciding(routes))
     if not images:
         raise InputError(f"{folder} holds no image; {folder.parent}/bad_images.json says why")
