@@ -39,7 +39,7 @@ def outs(folder: Path, stage: str) -> list[Path]:
     body = body.get("do", body)
     listed = [*body["outs"], *body.get("metrics", [])]
     paths = [entry if isinstance(entry, str) else next(iter(entry)) for entry in listed]
-    return [folder / path.replace("${key}", model) for path in paths]
+    return [folder / path.replace("${key}", model).replace("${item}", model) for path in paths]
 
 
 class Harness:
