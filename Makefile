@@ -12,7 +12,7 @@ SOLUTIONS := $(notdir $(wildcard solutions/*))
 .PHONY: help setup repro test check ablation clean solutions $(SOLUTIONS)
 
 help:
-	@echo "make repro     rebuild the leaderboard (6 to 10 minutes on 2 cores)"
+	@echo "make repro     rebuild the leaderboard (about 10 minutes on 2 cores)"
 	@echo "make test      run the tests (minutes, offline)"
 	@echo "make solutions run the sibling solutions: $(or $(SOLUTIONS),none yet)"
 	@echo "make check     format, lint, type-check"
@@ -21,6 +21,7 @@ help:
 setup: $(READY)
 
 $(READY): requirements.lock pyproject.toml
+	@echo "Setting up $(VENV): some 190 packages from the package index, 2 GB (6 GB where torch brings CUDA), a few minutes"
 	python3 -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
@@ -43,9 +44,11 @@ check: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/mypy
 	$(BIN)/clipworks leaderboard --check README.md
+	$(BIN)/clipworks reference --write docs/params.md
 
 ablation: $(READY)
 	$(BIN)/python -m bench.ablation
 
+# Spares journal/: replies of chat models may have cost money.
 clean:
 	rm -rf $(VENV) scratch

@@ -95,10 +95,13 @@ def main() -> None:
     """Run both tables and write them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first", type=int, default=0, help="the first seed of the prompts")
     parser.add_argument("--images", type=int, default=0, help="at most so many test images")
+    parser.add_argument("--ingredients-only", action="store_true", help="no variants of train.base")
+    parser.add_argument("--out", type=Path, default=Path("metrics/ablation"))
     options = parser.parse_args()
     bench = prepare(options.images)
-    seeds = range(options.seeds)
+    seeds = range(options.first, options.first + options.seeds)
     table: dict[str, list[Row]] = {}
     for seed in seeds:
         for name, row in rows(Ensembles(bench, seed)):
@@ -110,9 +113,9 @@ def main() -> None:
         }
         for name, found in table.items()
     }
+    trained = {} if options.ingredients_only else training_table(bench, seeds)
     variants = {
-        name: {key: spread(values) for key, values in row.items()}
-        for name, row in training_table(bench, seeds).items()
+        name: {key: spread(values) for key, values in row.items()} for name, row in trained.items()
     }
     cost = costs(table)
     content = {
@@ -121,9 +124,11 @@ def main() -> None:
         "seconds": cost,
         "training": variants,
     }
-    tables.write_json(Path("metrics/ablation.json"), content)
+    tables.write_json(options.out.with_suffix(".json"), content)
     lines = [(name, *row.values()) for name, row in of_rows.items()]
-    tables.write_tsv(Path("metrics/ablation.tsv"), ("what", "test_mAP", "spread", "seconds"), lines)
+    tables.write_tsv(
+        options.out.with_suffix(".tsv"), ("what", "test_mAP", "spread", "seconds"), lines
+    )
     for what, mean, deviation, seconds in lines:
         print(f"{what:32s} {mean:6.2f} ± {deviation:.2f}   {seconds:7.1f} s")
     print("seconds added:", ", ".join(f"{name} {value}" for name, value in cost.items()))

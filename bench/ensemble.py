@@ -47,7 +47,9 @@ def fill(folder: Path, count: int) -> None:
             flat = pa.array(tensors["logits"].flatten().numpy())
             column = pa.FixedSizeListArray.from_arrays(flat, 2 * len(MODELS) * CLASSES)
             pq.write_table(pa.table({"logits": column}), folder / f"{number:05d}.parquet")
-    manifest.write(folder, models=list(MODELS), classes=CLASSES, shards=shards)
+    manifest.write(
+        folder, models=list(MODELS), classes=[str(i) for i in range(CLASSES)], shards=shards
+    )
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Labelling captions: our lemma table, against tokenise, tag, lemmatise by part of speech, match.
+"""Labelling captions: the forms of names, against tokenise, tag, lemmatise by part of speech, match.
 
 The slow way is the solution's: a word tokeniser, a perceptron tagger (NLTK's, trained here on a few
 tagged sentences, since its weights are a download), lemmas by part of speech (lemminflect), then
@@ -15,7 +15,7 @@ from nltk.tokenize import TreebankWordTokenizer
 from bench.timing import alternate, options, report
 from clipworks.kit.classes import read_classes, read_synonyms
 from clipworks.miniature.grammar import _sentence
-from clipworks.writing.labels import Labeller, lemma
+from clipworks.writing.labels import Labeller
 
 TAGGED = [
     [
@@ -83,7 +83,6 @@ def main() -> None:
                     text = text.replace(f" {form} ", " ")
 
     def fast() -> None:
-        lemma.cache_clear()
         ours.label_all(captions)
 
     slow_s, fast_s = alternate(obvious, fast, 3)

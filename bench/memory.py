@@ -78,21 +78,23 @@ from pathlib import Path
 from PIL import Image
 from torch.nn import functional as F
 from clipworks.clip import backbone
-from clipworks.windows import visual_pass
+from clipworks.windows import shards, visual_pass
+from clipworks.windows.params import Maps
 from clipworks.windows.scorer import Scorer
+from clipworks.windows.tower import Options
 config = dict(embed_dim=32, quick_gelu=False, vision_cfg=dict(image_size=32, layers=[1, 1, 1, 1], width=8),
               text_cfg=dict(context_length=77, vocab_size=49408, width=32, heads=2, layers=1))
 clip = backbone.Backbone(backbone.new(config, seed=0).eval().requires_grad_(False), backbone.tokenizer(77), 32, (0., 0., 0.), (1., 1., 1.), "squash", "tiny")
 torch.manual_seed(0)
 features = lambda: {{k: F.normalize(torch.randn(20, 32), dim=-1) for k in ("global", "local", "evidence")}}
 models = {{str(i): features() for i in range(6)}}
-scorer = Scorer.of(models, {{name: (4.0, 50.0) for name in models}})
-settings = visual_pass.Options({scales}, False, 10, 256, "fp32", torch.float16, 10**8, False)
+scorer = Scorer.of(models, [str(i) for i in range(20)], {{name: (4.0, 50.0) for name in models}})
+settings = Options(scales={scales}, positional=False, nearest=10, batch_size=256, precision="fp32", store=torch.float16, max_pixels=10**8, windows="crops", maps=Maps(resolution=1.0, samples=1, tolerance=0.0))
 out = Path("{out}")
 Image.effect_noise((96, 96), 60).convert("RGB").save(out / "a.png")
 work = visual_pass.Pass(clip, scorer, F.normalize(torch.randn(1000, 32), dim=-1), settings, torch.device("cpu"))
 listed = dict(folder=str(out), images=["a.png"] * {size})
-visual_pass.run_split(work, listed, out / "o", scratch=out / "s", per_shard=100)
+shards.score_split(work, listed, out / "o", scratch=out / "s", per_shard=100)
 """
 STATUS = """
 import threading, time, sys

@@ -28,6 +28,7 @@ from clipworks.tuning.result import Result
 from clipworks.windows import visual_pass
 from clipworks.windows.params import Infer
 from clipworks.windows.scorer import Scorer
+from clipworks.windows.tower import Options
 from clipworks.worlds import coco
 
 CAPTIONS, BACKBONE, WORLD = (
@@ -80,7 +81,7 @@ class Bench:
         self, pooled: Tensor, classes: dict[str, Tensor], *, windows: bool, local: bool
     ) -> Tensor:
         """Logits (image, window, 2, class) of one model; zeros where `local` is not wanted."""
-        scorer = Scorer.of({"one": classes}, {"one": (4.0, 50.0)})
+        scorer = Scorer.of({"one": classes}, self.names, {"one": (4.0, 50.0)})
         count = None if windows else 1
         if not local:
             both = 4.0 * pooled[:, :count].float() @ classes["global"].T
@@ -105,8 +106,8 @@ def prepare(limit: int) -> Bench:
     table = CaptionTable(CAPTIONS / "captions.parquet", names)
     features = CaptionFeatures(CAPTIONS)
     bank = features.pooled(table.generated_texts())
-    scorer = Scorer.of({"hand": hand.one_template(clip, names)}, {"hand": (4.0, 50.0)})
-    work = visual_pass.Pass(clip, scorer, bank, visual_pass.Options.of(infer), torch.device("cpu"))
+    scorer = Scorer.of({"hand": hand.one_template(clip, names)}, names, {"hand": (4.0, 50.0)})
+    work = visual_pass.Pass(clip, scorer, bank, Options.of(infer, "crops"), torch.device("cpu"))
     listed = tables.read_json(WORLD / "test.json")
     files, labels = coco.read_labels(WORLD / "annotations/test.json", names)
     images = listed["images"][: limit or None]
@@ -117,7 +118,7 @@ def prepare(limit: int) -> Bench:
         total=len(images),
         desc="encode windows",
     ):
-        p, d = work.features(cut.pixels)
+        p, d = work.tower.encode([cut])
         pooled.append(p.half())
         dense.append(d.half())
     matrix = load_file("data/cooccurrence/matrix.safetensors")["conditional"]

@@ -17,6 +17,26 @@ def main() -> None:
 
 
 @app.command()
+def check() -> None:
+    """Check params.yaml, the class list and the files it names; say what may not be meant."""
+    from clipworks.kit.classes import read_classes
+    from clipworks.kit.cli import run
+    from clipworks.settings import check as settings
+    from clipworks.settings import whole
+    from clipworks.writing.inflections import ambiguous
+
+    def main() -> None:
+        params = whole.load()
+        warnings = settings.check(params)
+        found = ambiguous(read_classes(Path(params.base.classes)))
+        for warning in [*warnings, *(one.message for one in found)]:
+            typer.echo(f"warning: {warning}")
+        typer.echo("params.yaml can be run")
+
+    run(main)
+
+
+@app.command()
 def leaderboard(
     board: Annotated[Path, typer.Argument(help="what the evaluate stage wrote")] = Path(
         "metrics/leaderboard.json"
@@ -38,3 +58,52 @@ def leaderboard(
         write.write_text(report.put(write, text), encoding="utf-8")
     if write is None and check is None:
         typer.echo(text, nl=False)
+
+
+@app.command()
+def reference(
+    write: Annotated[Path | None, typer.Option(help="write it to this file")] = None,
+) -> None:
+    """Print the reference of params.yaml: every key, what is allowed and what it reruns."""
+    from clipworks.settings.reference import reference as text
+
+    if write is None:
+        typer.echo(text(), nl=False)
+    else:
+        write.write_text(text(), encoding="utf-8")
+
+
+@app.command()
+def graph() -> None:
+    """Print the stages and what they read of each other, as a Mermaid flow chart."""
+    from clipworks.settings.reference import graph as chart
+
+    typer.echo(chart(), nl=False)
+
+
+@app.command()
+def train(
+    devices: Annotated[
+        str, typer.Option(help="CUDA_VISIBLE_DEVICES of each lane, as 0,1,2,3")
+    ] = "0",
+) -> None:
+    """Train all models, one a device at a time, side by side; fail when one of them fails.
+
+    What they share (captions, hard groups, the backbone) is made first; a model that goes on from
+    another waits for it. What is up to date is not trained again.
+    """
+    from clipworks.kit.cli import run
+    from clipworks.settings import check, whole
+    from clipworks.settings.lanes import side_by_side
+
+    def main() -> None:
+        params = whole.load()
+        check.check(params)
+        starts = {m: getattr(params.train, m).start.removeprefix("train/") for m in MODELS}
+        side_by_side(starts, [name.strip() for name in devices.split(",") if name.strip()])
+
+    run(main)
+
+
+if __name__ == "__main__":
+    app()

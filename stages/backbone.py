@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from clipworks.clip import backbone, text, visual
+from clipworks.clip import backbone, pretrained, text, visual
 from clipworks.kit import runtime, tables
 from clipworks.kit.classes import read_classes
 from clipworks.kit.cli import run
+from clipworks.kit.files import NONE
 from clipworks.kit.params import Base, load
 from clipworks.miniature import pretrain
 from clipworks.miniature.params import Backbone
@@ -20,7 +21,10 @@ def main() -> None:
     base, params = load("base", Base), load("backbone", Backbone)
     with runtime.measured("backbone"):
         if params.source == "pretrained":
-            model, config, preprocess = backbone.pretrained(params.model, params.pretrained)
+            file = None if Path(params.checkpoint) == NONE else Path(params.checkpoint)
+            model, config, preprocess = pretrained.load(
+                params.model, params.pretrained, file, params.activation
+            )
             text.check_causal(model, params.model)  # now, not after hours of captions
             visual.check(model.visual, params.model)
             tables.write_tsv(LOG, ("step", "phase", "loss"), [])

@@ -15,7 +15,6 @@ from clipworks.writing.plans import plans
 
 TEMPLATES = Path("data/templates")
 COMBINATIONS = Path("data/compose/combinations.json")
-JOURNALS = Path("scratch/journal")
 OUT = Path("data/caption/replies.parquet")
 
 
@@ -27,7 +26,7 @@ def main() -> None:
     with (
         tables.Writer(OUT, transcript.REPLIES) as out,
         dialogue.opened(
-            "caption", chat, GrammarEngine, templates=TEMPLATES, journals=JOURNALS, seed=base.seed
+            "caption", chat, GrammarEngine, templates=TEMPLATES, seed=base.seed
         ) as talk,
     ):
         if chat.engine == "replay":

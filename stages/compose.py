@@ -5,7 +5,7 @@ from pathlib import Path
 from clipworks.chat import replay
 from clipworks.chat.params import Chat
 from clipworks.kit import tables
-from clipworks.kit.classes import misspelt, read_classes, read_synonyms
+from clipworks.kit.classes import read_classes, read_synonyms
 from clipworks.kit.cli import run
 from clipworks.kit.params import Base, load
 from clipworks.miniature.grammar import GrammarEngine
@@ -14,7 +14,6 @@ from clipworks.writing.labels import Labeller
 from clipworks.writing.params import Compose
 
 TEMPLATES = Path("data/templates")
-JOURNALS = Path("scratch/journal")
 OUT = Path("data/compose")
 
 
@@ -23,14 +22,12 @@ def main() -> None:
     base, chat, params = load("base", Base), load("chat", Chat), load("compose", Compose)
     names = read_classes(Path(base.classes))
     synonyms = read_synonyms(Path(base.synonyms))
-    if odd := misspelt(synonyms, names):
-        print(f"compose: warning: {base.synonyms} lists {', '.join(odd)}, which are no classes")
     labeller = Labeller(names, synonyms)
     found = combinations.Collection()
     with (
         tables.Writer(OUT / "replies.parquet", transcript.REPLIES) as out,
         dialogue.opened(
-            "compose", chat, GrammarEngine, templates=TEMPLATES, journals=JOURNALS, seed=base.seed
+            "compose", chat, GrammarEngine, templates=TEMPLATES, seed=base.seed
         ) as talk,
     ):
         if chat.engine == "replay":

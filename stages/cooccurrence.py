@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from clipworks.kit import tables
+from clipworks.kit import tables, tensors
 from clipworks.kit.classes import read_classes
 from clipworks.kit.cli import run
 from clipworks.kit.params import Base, load
@@ -25,14 +25,15 @@ def main() -> None:
     statistics = table.statistics(table.select(params.sources))
     matrix = cooccurrence.conditional(statistics.together, statistics.count)
     OUT.mkdir(parents=True, exist_ok=True)
-    tensors = {"count": statistics.count, "together": statistics.together, "conditional": matrix}
+    found = {"count": statistics.count, "together": statistics.together, "conditional": matrix}
     save_file(
-        {key: value.to(torch.float32).contiguous() for key, value in tensors.items()},
+        {key: value.to(torch.float32).contiguous() for key, value in found.items()},
         str(OUT / "matrix.safetensors"),
+        metadata=tensors.about(names),
     )
-    cooccurrence.heat_map(
-        OUT / "conditional.png", matrix.numpy(), names, "P(column | row), rows sum to 1"
-    )
+    share = statistics.together / statistics.count[:, None]
+    about = "share of the row class's captions that name the column class too"
+    cooccurrence.heat_map(OUT / "conditional.png", share.numpy(), names, about)
     cooccurrence.heat_map(
         OUT / "combinations.png", statistics.together.numpy(), names, "captions that name both"
     )

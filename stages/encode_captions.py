@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from clipworks.clip import backbone, features
-from clipworks.kit import runtime, tables
+from clipworks.kit import runtime, tables, tensors
 from clipworks.kit.classes import read_classes
 from clipworks.kit.cli import run
 from clipworks.kit.params import Base, load
 from clipworks.tuning import captions
+from clipworks.tuning.companions import read_companions
 from clipworks.tuning.params import EncodeCaptions
 
 BACKBONE = Path("models/backbone")
@@ -21,15 +22,16 @@ def main() -> None:
     base, params = load("base", Base), load("encode_captions", EncodeCaptions)
     names = read_classes(Path(base.classes))
     groups = [tuple(group) for group in tables.read_json(COMBINATIONS)]
-    companions = captions.read_companions(params.companions)
+    extra = read_companions(params.companions)
     device = runtime.pick_device(base.device)
     texts: dict[str, int] = {}
     with runtime.measured("encode_captions", device) as facts:
-        with tables.Writer(OUT / "captions.parquet", captions.ROWS) as out:
-            for row in captions.generated(tables.rows(CAPTIONS), params.held_out):
+        with tables.Writer(OUT / "captions.parquet", captions.ROWS, tensors.about(names)) as out:
+            written = tables.rows(CAPTIONS, class_names=names, stage="filter")
+            for row in captions.generated(written, params.held_out):
                 out.add(**captions.table_row(row, texts))
             for row in captions.templated(
-                names, groups, copies=params.template_copies, companions=companions
+                names, groups, copies=params.template_copies, companions=extra
             ):
                 out.add(**captions.table_row(row, texts))
         clip = backbone.load(BACKBONE)

@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-import numpy as np
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from clipworks.fusion import leaderboard, routing
 from clipworks.fusion.params import Ensemble
 from clipworks.fusion.rows import rows
-from clipworks.kit import tables
+from clipworks.kit import tables, tensors
 from clipworks.kit.classes import read_classes
 from clipworks.kit.cli import run
 from clipworks.kit.params import MODELS, Base, load
+from clipworks.windows import manifest
 
 INFER = Path("data/infer")
 TEST = Path("data/world/test.json")
@@ -25,19 +25,18 @@ def main() -> None:
     """Write every row of the leaderboard as logits, the routing, and the submission."""
     base, params = load("base", Base), load("ensemble", Ensemble)
     names = read_classes(Path(base.classes))
-    conditional = load_file(str(MATRIX))["conditional"]
-    held_out = {}
-    for model in MODELS:
-        ap = tables.read_json(TRAIN / model / "held_out.json")["class_ap"]
-        held_out[model] = np.array([np.nan if ap[name] is None else ap[name] for name in names])
+    for split in SPLITS:
+        manifest.read(INFER / "crops" / split, names)
+    conditional = tensors.load(MATRIX, names, stage="cooccurrence")["conditional"]
+    held_out = {m: routing.read_ap(TRAIN / m / "held_out.json", names, m) for m in MODELS}
     routes = routing.route(params, names, held_out)
     OUT.mkdir(parents=True, exist_ok=True)
     tables.write_json(OUT / "routes.json", routes)
     for split in SPLITS:
-        board = leaderboard.score(INFER / split, rows(MODELS), params, routes, conditional)
+        board = leaderboard.score(INFER, split, rows(MODELS), params, routes, conditional)
         scored = {name: value.contiguous() for name, value in board.rows.items()}
         images, logits = board.images, scored["ensemble"]
-        save_file(scored, str(OUT / f"{split}.safetensors"))
+        save_file(scored, str(OUT / f"{split}.safetensors"), metadata=tensors.about(names))
         save_file({"windows": board.windows}, str(OUT / f"{split}_windows.safetensors"))
         tables.write_json(OUT / f"{split}_images.json", images)
         leaderboard.write_predictions(OUT / f"{split}.parquet", images, names, logits)

@@ -2,14 +2,11 @@
 
 from pathlib import Path
 
-import pandas as pd
-from safetensors.numpy import load_file
-
-from clipworks.kit import metrics, tables
+from clipworks.kit import metrics, tables, tensors
 from clipworks.kit.classes import read_classes
 from clipworks.kit.cli import run
 from clipworks.kit.params import Base, load
-from clipworks.report import pictures
+from clipworks.report import leaderboard, pictures
 from clipworks.report.params import Evaluate
 from clipworks.windows import images, manifest
 from clipworks.worlds import coco
@@ -18,7 +15,9 @@ WORLD = Path("data/world")
 ENSEMBLE = Path("data/ensemble")
 INFER = Path("data/infer")
 LEADERBOARD = Path("metrics/leaderboard.json")
+SUMMARY = Path("metrics/summary.json")
 OUT = Path("data/evaluate")
+ROW = "ensemble"  # whose classes and pictures are shown
 
 
 def main() -> None:
@@ -30,7 +29,9 @@ def main() -> None:
     for split in ("validation", "test"):
         files = tables.read_json(ENSEMBLE / f"{split}_images.json")
         truth = coco.labels_of(WORLD / f"annotations/{split}.json", names, files)
-        rows = load_file(str(ENSEMBLE / f"{split}.safetensors"))
+        metrics.check_labels(truth, split)
+        place = ENSEMBLE / f"{split}.safetensors"
+        rows = tensors.load(place, names, stage="ensemble", framework="np")
         ap = {row: metrics.average_precision(truth, values) for row, values in rows.items()}
         for row, values in rows.items():
             if split == "validation":
@@ -39,19 +40,18 @@ def main() -> None:
             decided = metrics.decide(values, top_k=k, threshold=params.decision_threshold)
             board[row] |= vars(metrics.summarise(truth, ap[row], decided))
     tables.write_json(LEADERBOARD, board)
-    by_class = pd.DataFrame(
-        {"class": names, "row": "ensemble", "AP": (100 * ap["ensemble"]).round(2)}
-    )
-    tables.write_frame(OUT / "class_ap.tsv", by_class.dropna())
-    bars = pd.DataFrame.from_dict(board, orient="index").rename_axis("row").reset_index()
-    tables.write_frame(OUT / "leaderboard.tsv", bars[["row", "mAP"]])
-    windows = load_file(str(ENSEMBLE / "test_windows.safetensors"))["windows"]
+    tables.write_json(SUMMARY, leaderboard.summary(board))
+    tables.write_frame(OUT / "class_ap.tsv", leaderboard.by_class(names, ap[ROW]))
+    tables.write_frame(OUT / "leaderboard.tsv", leaderboard.bars(board))
+    with tensors.opened(ENSEMBLE / "test_windows.safetensors", framework="np") as file:
+        windows = file.get_tensor("windows")
     folder = Path(tables.read_json(WORLD / "test.json")["folder"])
     chosen = files[: params.pictures]
     pixels = (images.read(folder / name) for name in chosen)
-    boxes = (manifest.boxes_of(INFER / "test", name) for name in chosen)
-    shown = map(pictures.Shown, chosen, pixels, truth, rows["ensemble"], windows, boxes)
-    pictures.page(OUT / "pictures", shown, names)
+    boxes = (manifest.boxes_of(INFER / "crops/test", name) for name in chosen)
+    objects = coco.objects_of(WORLD / "annotations/test.json", names, chosen)
+    shown = map(pictures.Shown, chosen, pixels, truth, rows[ROW], windows, boxes, objects)
+    pictures.page(OUT / "pictures", shown, names, row=ROW)
     best = max(board, key=lambda row: board[row]["mAP"])
     print(f"evaluate: best row {best} with {board[best]['mAP']} mAP on {len(files):,} images")
 

@@ -7,14 +7,15 @@ from clipworks.kit import tables
 from clipworks.kit.classes import read_classes, read_synonyms
 from clipworks.kit.cli import run
 from clipworks.kit.params import Base, load
+from clipworks.kit.tensors import about
 from clipworks.miniature.grammar import GrammarEngine
 from clipworks.writing import dialogue, filtering, page, transcript
+from clipworks.writing.inflections import ambiguous
 from clipworks.writing.labels import Labeller
 from clipworks.writing.params import Filter
 
 TEMPLATES = Path("data/templates")
 REPLIES = Path("data/caption/replies.parquet")
-JOURNALS = Path("scratch/journal")
 OUT = Path("data/filter")
 
 
@@ -23,14 +24,14 @@ def main() -> None:
     base, chat, params = load("base", Base), load("chat", Chat), load("filter", Filter)
     names = read_classes(Path(base.classes))
     labeller = Labeller(names, read_synonyms(Path(base.synonyms)))
+    for word in ambiguous(names):
+        print(f"filter: warning: {word.message}")
     tally = filtering.Tally(names)
     with (
-        tables.Writer(OUT / "captions.parquet", transcript.CAPTIONS) as kept,
+        tables.Writer(OUT / "captions.parquet", transcript.CAPTIONS, about(names)) as kept,
         tables.Writer(OUT / "rejected.parquet", transcript.REJECTED) as rejected,
         tables.Writer(OUT / "replies.parquet", transcript.REPLIES) as verdicts,
-        dialogue.opened(
-            "filter", chat, GrammarEngine, templates=TEMPLATES, journals=JOURNALS, seed=base.seed
-        ) as talk,
+        dialogue.opened("filter", chat, GrammarEngine, templates=TEMPLATES, seed=base.seed) as talk,
     ):
         found = filtering.candidates(
             tables.rows(REPLIES), min_length=params.min_length, max_length=params.max_length

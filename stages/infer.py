@@ -1,5 +1,6 @@
-"""Score every window of every image with all models, in one pass of the visual tower."""
+"""Score every window with all models, in one pass of the tower: `python -m stages.infer crops`."""
 
+import sys
 from pathlib import Path
 
 from clipworks.clip import backbone
@@ -10,10 +11,10 @@ from clipworks.kit.classes import read_classes
 from clipworks.kit.cli import run
 from clipworks.kit.params import MODELS, Base, load
 from clipworks.tuning.captions import CaptionTable
-from clipworks.windows import shards
-from clipworks.windows.params import Infer
+from clipworks.windows import shards, tower
+from clipworks.windows.params import Infer, Way
 from clipworks.windows.scorer import assemble
-from clipworks.windows.visual_pass import Options, Pass
+from clipworks.windows.visual_pass import Pass
 
 BACKBONE = Path("models/backbone")
 WORLD = Path("data/world")
@@ -23,38 +24,37 @@ TRAINED = Path("models/train")
 OUT = Path("data/infer")
 
 
-def main() -> None:
+def main(way: Way) -> None:
     """Write shards of per-window logits, similarities and boxes, and which images were bad."""
     base, params = load("base", Base), load("infer", Infer)
     names = read_classes(Path(base.classes))
     device = runtime.pick_device(base.device)
     clip = backbone.load(BACKBONE)
-    groups = [tuple(group) for group in tables.read_json(COMBINATIONS)]
     files = {name: TRAINED / name / "prompts.safetensors" for name in MODELS}
-    models = assemble(clip, names, groups, files)
-    texts = CaptionTable(CAPTIONS / "captions.parquet", names).generated_texts()
-    bank = CaptionFeatures(CAPTIONS).pooled(texts)
-    work = Pass(clip, models, bank, Options.of(params), device)
-    inputs = [*CAPTIONS.iterdir(), BACKBONE / backbone.WEIGHTS, COMBINATIONS, *files.values()]
+    models = assemble(clip, names, [tuple(g) for g in tables.read_json(COMBINATIONS)], files)
+    table = CaptionTable(CAPTIONS / "captions.parquet", names)
+    bank = CaptionFeatures(CAPTIONS).pooled(table.generated_texts())
+    work = Pass(clip, models, bank, tower.Options.of(params, way), device)
+    weights, out = BACKBONE / backbone.WEIGHTS, OUT / way
+    inputs = [*CAPTIONS.iterdir(), weights, COMBINATIONS, *files.values()]
     # The share of bad images is judged at the end: to allow more must not score them all again.
-    settings = params.model_dump(exclude={"max_bad_share"})
-    bad, total, scratches = {}, 0, []
-    with runtime.measured("infer", device) as facts:
+    settings = {**params.model_dump(exclude={"max_bad_share"}), "windows": way}
+    bad, total, states, size = {}, 0, [], params.images_per_shard
+    with runtime.measured(f"infer_{way}", device) as facts:
         for split in ("validation", "test"):
             listed = tables.read_json(WORLD / f"{split}.json")
             about = {**settings, "images": shards.fingerprint(listed)}
-            scratches.append(scratch_folder(f"infer/{split}", about, inputs))
+            states.append(scratch_folder(f"infer/{way}/{split}", about, inputs))
+            kept = shards.features_folder(work, f"{way}-{split}", listed, settings, weights)
             bad[split] = shards.score_split(
-                work, listed, OUT / split, scratch=scratches[-1], per_shard=params.images_per_shard
+                work, listed, out / split, scratch=states[-1], features=kept, per_shard=size
             )
-            total += len(listed["images"])
-        facts["images"] = total
-    tables.write_json(OUT / "bad_images.json", bad)
-    shards.check_share(bad, total, params.max_bad_share, OUT / "bad_images.json")
-    for scratch in scratches:
-        clear(scratch)
-    print(f"infer: {total:,} images, {sum(map(len, bad.values()))} bad -> {OUT}")
+            facts["images"] = total = total + len(listed["images"])
+    tables.write_json(out / "bad_images.json", bad)
+    shards.check_share(bad, total, params.max_bad_share, out / "bad_images.json")
+    clear(*states)
+    print(f"infer: {total:,} images, {sum(map(len, bad.values()))} bad -> {out}")
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, *sys.argv[1:])

@@ -8,6 +8,7 @@ from clipworks.clip.features import CaptionFeatures
 from clipworks.kit import checkpoint, runtime, tables
 from clipworks.kit.classes import read_classes
 from clipworks.kit.cli import run
+from clipworks.kit.errors import InputError
 from clipworks.kit.params import Base, load
 from clipworks.tuning import result, selection, training
 from clipworks.tuning.captions import CaptionTable
@@ -16,11 +17,11 @@ from clipworks.tuning.params import TrainModel
 BACKBONE = Path("models/backbone")
 CAPTIONS = Path("data/encode_captions")
 GROUPS = Path("data/hard_groups/groups.json")
-MODELS = Path("models/train")
+TUNED = Path("models/train")
 CURVES = Path("data/train")
 
 
-def main(model: str) -> None:
+def main(model: str = "") -> None:
     """Write models/train/<model> (prompts) and data/train/<model> (curves, held-out AP)."""
     base, params = load("base", Base), load(f"train.{model}", TrainModel)
     names = read_classes(Path(base.classes))
@@ -28,12 +29,12 @@ def main(model: str) -> None:
     data = selection.select(table, CaptionFeatures(CAPTIONS), params, tables.read_json(GROUPS))
     clip = backbone.load(BACKBONE)
     if data.features.dim != selection.joint_dim(clip.model):
-        raise ValueError(f"{CAPTIONS} is of another backbone; run `dvc repro encode_captions`")
+        raise InputError(f"{CAPTIONS} is of another backbone; run `dvc repro encode_captions`")
     accelerator = training.accelerator(runtime.pick_device(base.device), params.precision)
-    start = MODELS / params.start.removeprefix("train/") / "prompts.safetensors"
+    start = TUNED / params.start.removeprefix("train/") / "prompts.safetensors"
     inputs = [*CAPTIONS.iterdir(), BACKBONE / backbone.WEIGHTS, GROUPS]
     inputs += [start] if params.start != "backbone" else []
-    about = {**params.model_dump(), "seed": base.seed, "classes": names}
+    about = params.model_dump(), base.seed, names
     scratch = checkpoint.scratch_folder(f"train/{model}", about, inputs)
     with runtime.measured(f"train_{model}", accelerator.device) as facts:
         tuned = training.Tuning(
@@ -46,9 +47,9 @@ def main(model: str) -> None:
             scratch=scratch,
             label=f"train {model}",
         ).run()
-        facts.update(steps=tuned.steps, processes=accelerator.num_processes)
+        facts["steps"] = tuned.steps
     if accelerator.is_main_process:
-        tuned.prompts.save(MODELS / model / "prompts.safetensors", settings=params.model_dump())
+        tuned.prompts.save(TUNED / model / "prompts.safetensors", settings=params.model_dump())
         found = result.write(tuned, names, CURVES / model)
         checkpoint.clear(scratch)
         print(f"train: {model}: held-out mAP {found['held_out_mAP']}, epoch {found['epoch']}")

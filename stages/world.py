@@ -28,6 +28,7 @@ def main() -> None:
                 Path(getattr(params.coco, f"{split}_images")),
                 Path(getattr(params.coco, f"{split}_annotations")),
                 annotations,
+                names,
                 limit=getattr(params, split),
             )
             # The pictures stay where they lie; this says where, and DVC has no empty folder.

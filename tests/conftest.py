@@ -74,3 +74,42 @@ def encoded(tmp_path_factory, clip) -> Path:
             )
     features.encode(clip, texts, out, batch_size=32, dtype="float32", device=torch.device("cpu"))
     return out
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The thimble world, every stage run once. Not to be changed: copy it."""
+    import thimble
+
+    folder = thimble.copy(tmp_path_factory.mktemp("thimble") / "project")
+    thimble.run_stages(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def models(clip):
+    """Class features of a hand prompt and of two tuned ones."""
+    import torch
+
+    from clipworks.clip import hand
+    from clipworks.tuning.prompts import Prompts
+
+    with torch.inference_mode():
+        tuned = Prompts(clip, CLASSES, contexts=4, evidence=True)(clip.model)
+        plain = Prompts(clip, CLASSES, contexts=4, evidence=False, seed=1)(clip.model)
+    return {"hand": hand.one_template(clip, CLASSES), "tuned": tuned, "plain": plain}
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory) -> Path:
+    """A few images of noise, one of them empty."""
+    import numpy as np
+    from PIL import Image
+
+    out = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for number, size in enumerate([(64, 48), (40, 90), (64, 48), (5, 5), (64, 64)]):
+        pixels = rng.integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(out / f"{number} ü.png")
+    (out / "empty.jpg").write_bytes(b"")
+    return out

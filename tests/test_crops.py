@@ -47,7 +47,7 @@ def obvious(crop: Image.Image, size: int, mode: str) -> np.ndarray:
 
 def test_the_float_path_of_other_devices_stays_within_one_level() -> None:
     pixels = crops.pixels(gradient(70, 50))[None]
-    on_cpu = crops._bicubic(pixels, 32, 45).int()
+    on_cpu = crops.resize(pixels, 32, 45).int()
     as_float = torch.nn.functional.interpolate(
         pixels.float(), (32, 45), mode="bicubic", antialias=True
     )

@@ -102,3 +102,96 @@ def test_an_image_that_could_not_be_scored_keeps_its_row_in_the_submission() -> 
     logits = torch.tensor([[1.0, -1.0], [0.5, 2.0]])
     found = leaderboard.submission(["a", "broken", "b"], ["a", "b"], logits)
     assert found == [[1.0, -1.0], [0.5, -1.0], [0.5, 2.0]]
+
+
+def plain(**changes: object) -> Recipe:
+    """A recipe that adds up global and local logits and takes the maximum of the windows."""
+    recipe = Recipe(
+        global_weight=1.0, window_weight=0.0, local_weight=1.0, cooccurrence_weight=0.0,
+        similarity=False, variance="none", aggregation="max", threshold=0.0, top_k=1,
+        temperature=1.0, standardise="none",
+    )  # fmt: skip
+    return replace(recipe, **changes)
+
+
+# One image, three windows, global and local logits of two classes.
+LOGITS = torch.tensor(
+    [[[[1.0, 2.0], [10.0, 20.0]], [[3.0, 0.0], [0.0, 50.0]], [[5.0, -1.0], [30.0, 0.0]]]]
+)
+ALIKE, MATRIX = torch.zeros(1, 3, 2), torch.tensor([[0.0, 0.5], [1.0, 0.0]])
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, [11.0, 22.0]),
+        ({"global_weight": 0.0}, [10.0, 20.0]),
+        ({"global_weight": 2.0, "local_weight": 0.0}, [2.0, 4.0]),
+        ({"local_weight": 3.0}, [31.0, 62.0]),
+        ({"window_weight": 2.0, "local_weight": 0.0}, [11.0, 2.0]),
+        ({"window_weight": 2.0, "local_weight": 3.0}, [31.0 + 10 + 180, 62.0 + 0 + 300]),
+        # Local logits gain what the other class gives: 10 + 20, 20 + 0.5 · 10.
+        ({"cooccurrence_weight": 1.0}, [31.0, 27.0]),
+        ({"standardise": "image"}, [-(0.5**0.5), 0.5**0.5]),
+        ({"standardise": "windows"}, [-(2**0.5), 2**0.5]),
+    ],
+)
+def test_a_models_logits_by_hand(changes, expected) -> None:
+    found = recipes.model_logits(LOGITS, ALIKE, plain(**changes), MATRIX)
+    torch.testing.assert_close(found, torch.tensor([expected]))
+
+
+def test_an_image_without_windows_is_judged_whole() -> None:
+    recipe = plain(window_weight=2.0)
+    found = recipes.model_logits(LOGITS[:, :1], ALIKE[:, :1], recipe, MATRIX)
+    assert found.tolist() == [[11.0, 22.0]]
+
+
+def test_the_deciding_window_by_hand() -> None:
+    decides = lambda **how: recipes.deciding_window(LOGITS, ALIKE, plain(**how), MATRIX).tolist()  # noqa: E731
+    assert decides() == [[2, 1]]  # 3 or 35, 50 or -1
+    assert decides(local_weight=0.0) == [[2, 1]]
+    assert decides(local_weight=-1.0) == [[1, 2]]
+    # With the other class's share, local logits are 50 and 50, then 30 and 15.
+    assert decides(cooccurrence_weight=1.0) == [[1, 1]]
+    alone = recipes.deciding_window(LOGITS[:, :1], ALIKE[:, :1], plain(), MATRIX)
+    assert alone.tolist() == [[0, 0]] and alone.dtype == torch.long
+
+
+def test_a_recipe_is_what_params_say_of_its_model() -> None:
+    chosen = params(
+        window_weight=1.25, local_weight={"default": 0.5, "base": 0.75}, cooccurrence_weight=0.3,
+        cooccurrence_models=["base"], similarity=False, variance={"default": "none", "ema": "once"},
+        aggregation="top_k", threshold=0.1, top_k=7, temperature=2.0, standardise="windows",
+    )  # fmt: skip
+    assert Recipe.of(chosen, "base") == Recipe(
+        1.0, 1.25, 0.75, 0.3, False, "none", "top_k", 0.1, 7, 2.0, "windows"
+    )
+    assert Recipe.of(chosen, "ema") == Recipe(
+        1.0, 1.25, 0.5, 0.0, False, "once", "top_k", 0.1, 7, 2.0, "windows"
+    )
+
+
+def test_a_route_leaves_the_default_model_for_more_than_the_margin_only() -> None:
+    ap = {"base": np.array([0.5, 0.5, np.nan]), "ema": np.array([0.75, 0.76, 0.26])}
+    chosen = params(routing="held_out", routing_margin=0.25, default_model="base")
+    assert routing.route(chosen, ["a", "b", "c"], ap) == {
+        "a": {"base": 1.0},  # exactly the margin
+        "b": {"ema": 1.0},
+        "c": {"ema": 1.0},  # nothing is known of base: it counts as 0
+    }
+    with pytest.raises(ValueError, match=r"no model 'gone'; there are \['base', 'ema'\]"):
+        routing.route(params(default_model="gone"), ["a", "b", "c"], ap)
+    with pytest.raises(ValueError, match="no model 'diff'"):
+        routing.route(params(routing="weights", weights={"diff": 1}), ["a"], ap)
+
+
+def test_listed_classes_leave_the_default_model_and_the_others_stay(tmp_path) -> None:
+    chosen = params(
+        routing="lists", lists=lists(tmp_path, {"ema": ["b"], "base": ["c"]}), default_model="ema"
+    )
+    assert routing.route(chosen, ["a", "b", "c"], AP) == {
+        "a": {"ema": 1.0},
+        "b": {"ema": 1.0},
+        "c": {"base": 1.0},
+    }

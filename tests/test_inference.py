@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from conftest import CLASSES
-from PIL import Image
 from safetensors.torch import load_file
+from seeing import NAMES, SCALES, run, work
 
 from clipworks.clip import hand, scoring, visual
 from clipworks.fusion import leaderboard
@@ -15,61 +14,11 @@ from clipworks.fusion.params import Ensemble
 from clipworks.fusion.rows import rows
 from clipworks.kit.params import load
 from clipworks.tuning.prompts import Prompts
-from clipworks.windows import crops, images, manifest, shards, stored, visual_pass
+from clipworks.windows import crops, images, manifest, shards, stored
 from clipworks.windows.boxes import Box, boxes
 from clipworks.windows.scorer import Scorer
 
 ROOT = Path(__file__).parent.parent
-OPTIONS = visual_pass.Options(
-    scales=[2],
-    positional=False,
-    nearest=3,
-    batch_size=16,
-    precision="fp32",
-    store=torch.float32,
-    max_pixels=10**6,
-    keep_features=False,
-)
-SCALES = (scoring.GLOBAL_SCALE, scoring.SPATIAL_SCALE)
-
-
-@pytest.fixture(scope="module")
-def models(clip) -> dict[str, dict[str, torch.Tensor]]:
-    with torch.inference_mode():
-        tuned = Prompts(clip, CLASSES, contexts=4, evidence=True)(clip.model)
-        plain = Prompts(clip, CLASSES, contexts=4, evidence=False, seed=1)(clip.model)
-    return {"hand": hand.one_template(clip, CLASSES), "tuned": tuned, "plain": plain}
-
-
-def work(clip, models, **changes: object) -> visual_pass.Pass:
-    bank = torch.nn.functional.normalize(
-        torch.randn(20, 32, generator=torch.Generator().manual_seed(0)), dim=-1
-    )
-    options = visual_pass.Options(**{**vars(OPTIONS), **changes})
-    return visual_pass.Pass(
-        clip, Scorer.of(models, dict.fromkeys(models, SCALES)), bank, options, torch.device("cpu")
-    )
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("images")
-    rng = np.random.default_rng(0)
-    for number, size in enumerate([(64, 48), (40, 90), (64, 48), (5, 5), (64, 64)]):
-        pixels = rng.integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(out / f"{number} ü.png")
-    (out / "empty.jpg").write_bytes(b"")
-    return out
-
-
-NAMES = ["0 ü.png", "1 ü.png", "empty.jpg", "2 ü.png", "gone.png", "3 ü.png", "4 ü.png"]
-
-
-def run(clip, models, folder, out, scratch, **changes) -> dict[str, str]:
-    listed = {"folder": str(folder), "images": NAMES}
-    return shards.score_split(
-        work(clip, models, **changes), listed, out, scratch=scratch, per_shard=3
-    )
 
 
 def test_one_pass_for_all_models_equals_each_model_on_each_window_alone(
@@ -147,11 +96,9 @@ def test_half_precision_storage_moves_logits_by_less_than_a_hundredth(
         tmp_path / "b",
         tmp_path / "sb",
         store=torch.float16,
-        keep_features=True,
     )
     a, b = (load_file(tmp_path / x / "00000.safetensors") for x in "ab")
     torch.testing.assert_close(a["logits"], b["logits"].float(), atol=0.01, rtol=0)
-    assert b["dense"].shape == (82, 1, 32) and "dense" not in a
 
 
 def test_leaderboard_rows_stream_over_shards(clip, folder, tmp_path) -> None:
@@ -165,7 +112,7 @@ def test_leaderboard_rows_stream_over_shards(clip, folder, tmp_path) -> None:
     run(clip, all_models, folder, tmp_path / "out", tmp_path / "scratch")
     params = load("ensemble", Ensemble, ROOT / "params.yaml")
     routes = {name: {"base": 1.0} for name in CLASSES}
-    board = leaderboard.score(
+    board = leaderboard.score_way(
         tmp_path / "out", rows(["base", "ema"]), params, routes, torch.zeros(6, 6)
     )
     assert len(board.images) == 5 and all(row.shape == (5, 6) for row in board.rows.values())
@@ -177,11 +124,28 @@ def test_leaderboard_rows_stream_over_shards(clip, folder, tmp_path) -> None:
 def test_hand_baselines_see_the_image_alone(clip, models, folder, tmp_path) -> None:
     features = {"plain": models["hand"], "blended": models["hand"]}
     chosen = work(clip, features)
-    chosen.scorer = Scorer.of(features, dict.fromkeys(features, SCALES), plain=("plain",))
-    cut = chosen.cut(folder, "0 ü.png")
+    chosen.scorer = Scorer.of(features, CLASSES, dict.fromkeys(features, SCALES), plain=("plain",))
+    cut = chosen.tower.cut(folder, "0 ü.png")
     found = chosen.run([cut])
-    pooled, _ = chosen.features(cut.pixels)
+    pooled, _ = chosen.tower.encode([cut])
     blended, _ = visual.blend_captions(pooled, chosen._bank, nearest=3)
     for model, seen in enumerate((pooled, blended)):
         expected = scoring.global_logits(seen, models["hand"]["global"], 4.0)
         torch.testing.assert_close(found["logits"][:, 0, model], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_windows_wait_for_few_batches_only(clip, models, folder, tmp_path, monkeypatch) -> None:
+    """Memory: however many images a shard has, few tower batches of windows wait at a time."""
+    chosen = work(clip, models, batch_size=8)
+    real, waiting = chosen.run, []
+
+    def noted(cuts):
+        waiting.append(sum(len(cut.boxes) for cut in cuts))
+        return real(cuts)
+
+    monkeypatch.setattr(chosen, "run", noted)
+    cuts = list(chosen.ahead(folder, NAMES * 4))
+    merged = chosen.score(cut for cut in cuts if cut.reason is None)
+    largest = max(len(cut.boxes) for cut in cuts)
+    assert len(waiting) > 1 and max(waiting) < 4 * 8 + largest
+    assert len(merged["offsets"]) == 1 + sum(cut.reason is None for cut in cuts)

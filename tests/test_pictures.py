@@ -1,43 +1,76 @@
 """The page that shows which windows decided."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageColor
 from safetensors.torch import save_file
 
 from clipworks.report import pictures
 from clipworks.windows import manifest
 
 
-def shown(size: tuple[int, int], boxes: list[list[int]], votes: int) -> pictures.Shown:
+def shown(
+    size: tuple[int, int], boxes: list[list[int]], labels: list[int], logits: list[float], **more
+) -> pictures.Shown:
     return pictures.Shown(
-        name="a.png",
+        name=more.get("name", "a.png"),
         image=Image.new("RGB", size, "white"),
-        labels=np.ones(votes, int),
-        logits=np.arange(votes, dtype=float),
-        windows=np.ones(votes, int),
+        labels=np.array(labels),
+        logits=np.array(logits),
+        windows=np.ones(len(labels), int),
         boxes=boxes,
+        objects=more.get("objects", []),
     )
 
 
+def colors(path) -> set[tuple[int, ...]]:
+    return set(map(tuple, np.asarray(Image.open(path)).reshape(-1, 3).tolist()))
+
+
 def test_the_window_that_decided_is_drawn_on_the_image(tmp_path) -> None:
-    page = tmp_path / "page"
-    found = shown((300, 300), [[0, 0, 300, 300], [100, 50, 200, 150]], 1)
-    pictures.page(page, [found], ["dog"])
-    pixels = np.asarray(Image.open(page / "000.png"))
-    assert tuple(pixels[149, 150]) == pictures.RIGHT and tuple(pixels[149, 40]) == (255, 255, 255)
-    assert "000.png" in (page / "index.html").read_text()
+    found = shown((420, 420), [[0, 0, 420, 420], [100, 50, 200, 150]], [1], [0.5])
+    pictures.page(tmp_path, [found], ["dog"], row="ensemble")
+    pixels = np.asarray(Image.open(tmp_path / "000.png"))
+    assert tuple(pixels[148, 150]) == ImageColor.getrgb(pictures.RIGHT)
+    assert tuple(pixels[148, 40]) == (255, 255, 255)
+
+
+def test_the_page_names_files_logits_and_what_was_right_wrong_or_missed(tmp_path) -> None:
+    found = shown(
+        (420, 420), [[0, 0, 420, 420], [10, 10, 90, 90]], [1, 0, 1], [0.1, 2.5, 3.5],
+        objects=[(0, (200, 200, 300, 300))], name="street <1>.png",
+    )  # fmt: skip
+    pictures.page(tmp_path, [found], ["dog", "<b>cat</b>", "bus"], row="ensemble")
+    text = (tmp_path / "index.html").read_text()
+    assert "street &lt;1&gt;.png" in text and "&lt;b&gt;cat&lt;/b&gt;" in text
+    lines = pictures.lines(found, ["dog", "cat", "bus"])
+    assert [(line.tag, line.verdict, line.logit) for line in lines] == [
+        ("bus", "right", 3.5), ("cat", "wrong", 2.5), ("dog", "missed", 0.1),
+    ]  # fmt: skip
+    for color in (pictures.RIGHT, pictures.WRONG, pictures.MISSED):
+        assert ImageColor.getrgb(color) in colors(tmp_path / "000.png")
 
 
 @pytest.mark.parametrize("size", [(640, 200), (1000, 12), (5, 400), (1, 1)])
 def test_many_votes_on_slender_images_are_drawn(tmp_path, size: tuple[int, int]) -> None:
     small = [0, 0, max(1, size[0] // 6), max(1, size[1] // 6)]
     names = [f"class {i}" for i in range(20)]
-    pictures.page(tmp_path / "page", [shown(size, [[0, 0, *size], small], 20)], names)
+    found = shown(size, [[0, 0, *size], small], [1] * 20, [float(i) for i in range(20)])
+    pictures.page(tmp_path / "page", [found], names, row="ensemble")
     assert (tmp_path / "page/000.png").exists()
+
+
+def test_numbers_of_equal_boxes_do_not_cover_each_other() -> None:
+    taken: list[tuple[float, float, float, float]] = []
+    pen = pictures.ImageDraw.Draw(Image.new("RGB", (200, 50)))
+    for number in range(5):
+        pictures._mark(pen, str(number), (0, 0), pictures.RIGHT, taken)
+    assert len(taken) == 5
+    assert all(a[2] <= b[0] for a, b in pairwise(taken))
 
 
 def test_boxes_are_read_back_and_an_image_without_windows_is_named(tmp_path) -> None:
@@ -45,8 +78,10 @@ def test_boxes_are_read_back_and_an_image_without_windows_is_named(tmp_path) -> 
     stored = {"offsets": torch.tensor([0, 2]), "boxes": torch.tensor(boxes)}
     save_file(stored, str(tmp_path / "0.safetensors"))
     shards = [{"file": "0.safetensors", "images": ["a.png"]}]
-    manifest.write(tmp_path, models=["base"], classes=1, shards=shards)
+    manifest.write(tmp_path, models=["base"], classes=["dog"], shards=shards)
     assert manifest.boxes_of(tmp_path, "a.png") == boxes
+    with pytest.raises(ValueError, match=r"is of another class list: only there \['dog'\]"):
+        manifest.read(tmp_path, ["cat"])
     (tmp_path / "manifest.json").write_text(json.dumps({"shards": []}))
     with pytest.raises(ValueError, match=r"holds no windows of a\.png"):
         manifest.boxes_of(tmp_path, "a.png")

@@ -9,7 +9,7 @@ from conftest import CLASSES, TINY
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from clipworks.clip import backbone, features, hand, text
+from clipworks.clip import backbone, features, hand, pretrained, text
 from clipworks.tuning.prompts import Prompts, load
 
 
@@ -141,9 +141,9 @@ def test_a_tower_that_is_not_causal_is_refused_by_name() -> None:
 
 def test_a_backbone_that_cannot_be_had_is_refused_with_names(tmp_path) -> None:
     with pytest.raises(ValueError, match=r"no model 'RN5000'; close names: \[.*'RN50'"):
-        backbone.pretrained("RN5000", "openai")
-    with pytest.raises(ValueError, match="'mine' is neither a file nor a tag of RN50"):
-        backbone.pretrained("RN50", "mine")
+        pretrained.load("RN5000", "openai", None, "auto")
+    with pytest.raises(ValueError, match="'mine' is no tag of RN50"):
+        pretrained.load("RN50", "mine", None, "auto")
     with pytest.raises(ValueError, match=r"lacks open_clip_config\.json"):
         backbone.load(tmp_path)
 
@@ -154,8 +154,8 @@ def test_pretrained_weights_from_a_file_go_through_the_same_form(tmp_path, monke
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "tiny-test", TINY)
     model = backbone.new(TINY, seed=5)
     save_file(model.state_dict(), tmp_path / "mine.safetensors")
-    loaded, config, preprocess = backbone.pretrained(
-        "tiny-test", str(tmp_path / "mine.safetensors")
+    loaded, config, preprocess = pretrained.load(
+        "tiny-test", "", tmp_path / "mine.safetensors", "auto"
     )
     backbone.save(tmp_path / "out", loaded, config, preprocess)
     tokens = backbone.load(tmp_path / "out").tokenize(["a dog"])

@@ -34,7 +34,7 @@ def test_published_recordings_are_read_in_their_three_shapes(tmp_path) -> None:
     ]
     assert list(replay.combinations(tmp_path, NAMES)) == [("dog", "cup"), ("car", "bus")]
     (tmp_path / "odd.json").write_text('["a", "b"]')
-    with pytest.raises(ValueError, match=r"odd\.json is of no known shape"):
+    with pytest.raises(ValueError, match=r"odd\.json\[0\] is of no known shape"):
         list(replay.recordings(tmp_path))
 
 

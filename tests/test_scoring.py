@@ -41,3 +41,13 @@ def test_a_very_unlike_caption_does_not_make_the_softmax_fail() -> None:
     parts = -local[:1].repeat(4, 1)
     logits = scoring.packed_local_logits(parts, torch.zeros(4, dtype=torch.long), 1, local, local)
     assert torch.isfinite(logits).all()
+
+
+def test_global_logits_are_scaled_cosines() -> None:
+    features = torch.tensor([[0.6, 0.8]])
+    found = scoring.global_logits(features, torch.eye(2), 4.0)
+    torch.testing.assert_close(found, torch.tensor([[2.4, 3.2]]))
+
+
+def test_the_scales_are_those_of_the_published_method() -> None:
+    assert (scoring.GLOBAL_SCALE, scoring.SPATIAL_SCALE) == (4.0, 50.0)

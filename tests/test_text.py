@@ -3,7 +3,7 @@
 import pytest
 
 from clipworks.kit.classes import Synonyms, read_classes, read_synonyms
-from clipworks.writing.labels import Labeller, lemma
+from clipworks.writing.labels import Labeller
 from clipworks.writing.replies import items
 from clipworks.writing.rules import Duplicates, reject
 
@@ -161,16 +161,6 @@ def test_a_word_claimed_by_two_classes_is_refused() -> None:
 def test_a_classs_own_name_wins_over_anothers_synonym() -> None:
     labeller = Labeller(["boat", "ship"], Synonyms(synonyms={"boat": ["ship", "vessel"]}))
     assert labeller.label("a ship") == [1] and labeller.label("a vessel") == [0]
-
-
-def test_lemmas_leave_verbs_alone() -> None:
-    assert [lemma(w) for w in ("boating", "parked", "boats", "buses", "dog's")] == [
-        "boating",
-        "parked",
-        "boat",
-        "bus",
-        "dog",
-    ]
 
 
 def test_class_lists_are_refused_with_the_entry(tmp_path) -> None:

@@ -58,3 +58,37 @@ def test_a_scale_below_two_is_refused() -> None:
         boxes(10, 10, [1])
     assert boxes(4, 4, []) == []
     assert boxes(1, 1, [2]) == [Box(0, 0, 1, 1)]
+
+
+def test_windows_of_every_shape_at_scale_three_by_hand() -> None:
+    found: dict[tuple[int, int], tuple[list[int], list[int]]] = {}
+    for box in boxes(1200, 600, [3]):
+        lefts, tops = found.setdefault((box.right - box.left, box.bottom - box.top), ([], []))
+        lefts += [box.left] if box.left not in lefts else []
+        tops += [box.top] if box.top not in tops else []
+    six = [0, 160, 320, 480, 640, 800]
+    assert found == {
+        (400, 200): (six, [0, 80, 160, 240, 320, 400]),
+        (400, 400): (six, [0, 100, 200]),
+        (400, 300): ([0, 267, 533, 800], [0, 300]),
+        (800, 600): ([0, 80, 160, 240, 320, 400], [0]),  # as high as the image
+        (800, 200): ([0, 200, 400], [0, 80, 160, 240, 320, 400]),
+        (600, 200): ([0, 600], [0, 133, 267, 400]),
+        (1200, 400): ([0], [0, 40, 80, 120, 160, 200]),  # as wide as the image
+    }
+
+
+def test_windows_are_listed_row_by_row() -> None:
+    assert boxes(120, 60, [2])[:5] == [
+        Box(0, 0, 60, 30),
+        Box(20, 0, 80, 30),
+        Box(40, 0, 100, 30),
+        Box(60, 0, 120, 30),
+        Box(0, 10, 60, 40),
+    ]
+
+
+@pytest.mark.parametrize("size", [(0, 5), (5, 0)])
+def test_an_empty_image_is_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match=f"an image of {size[0]} x {size[1]} pixels has no window"):
+        boxes(*size, [2])

@@ -108,11 +108,13 @@ def test_a_coco_split_is_listed_where_it_lies(tmp_path) -> None:
         ["dog"],
         [("a.jpg", 9, []), ("b.jpg", 9, [Placed("dog", (0, 0, 1, 1), 1)])],
     )
-    listed = list_coco(tmp_path / "val", tmp_path / "x.json", tmp_path / "out.json", limit=1)
+    listed = list_coco(
+        tmp_path / "val", tmp_path / "x.json", tmp_path / "out.json", ["dog"], limit=1
+    )
     assert listed == {"folder": (tmp_path / "val").as_posix(), "images": ["a.jpg"]}
     assert json.loads((tmp_path / "out.json").read_text())["annotations"] == []
     with pytest.raises(ValueError, match="is no folder"):
-        list_coco(tmp_path / "none", tmp_path / "x.json", tmp_path / "out.json", limit=0)
+        list_coco(tmp_path / "none", tmp_path / "x.json", tmp_path / "out.json", ["dog"], limit=0)
 
 
 def test_metrics_by_hand() -> None:

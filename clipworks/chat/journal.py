@@ -13,6 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from clipworks.chat.request import Engine, Reply, Request
+from clipworks.kit.errors import InputError
 
 SCHEMA = """create table if not exists replies (
     key text primary key, request text not null, engine text not null, reply text not null
@@ -25,7 +26,8 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(path)
+        # Runs side by side (`dvc queue start -j 2`) wait for each other's commits.
+        self._connection = sqlite3.connect(path, timeout=60)
         # Write-ahead: a commit is one append, safe against a killed process.
         self._connection.execute("pragma journal_mode = wal")
         self._connection.execute("pragma synchronous = normal")
@@ -72,7 +74,7 @@ class Journal:
         """The replies to all requests, in their order; only unknown ones reach the engine.
 
         Raises:
-            ValueError: requests failed for good (finish "error"). All others are kept, so that a
+            InputError: requests failed for good (finish "error"). All others are kept, so that a
                 later run asks only for those.
         """
         keys = [request.key(engine.identity) for request in requests]
@@ -96,7 +98,7 @@ class Journal:
         if lost := [key for key in order if key not in known]:
             raise RuntimeError(f"the engine left {len(lost)} of {len(order)} requests unanswered")
         if failed := [key for key in order if known[key].finish == "error"]:
-            raise ValueError(
+            raise InputError(
                 f"{label}: {len(failed)} of {len(order)} requests failed ({known[failed[0]].text}); "
                 "what was answered is kept: see to the cause and run again to ask the rest"
             )

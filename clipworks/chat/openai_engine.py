@@ -3,13 +3,17 @@
 import asyncio
 import json
 import os
+import socket
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import openai
 
 from clipworks.chat.request import QUESTIONS, Reply, Request
+from clipworks.kit.errors import InputError
 
+CONNECT_SECONDS = 10
 FATAL = (
     openai.AuthenticationError,
     openai.PermissionDeniedError,
@@ -28,6 +32,24 @@ VERDICT = {
     "required": ["answer"],
     "additionalProperties": False,
 }
+
+
+def _check_reachable(base_url: str) -> None:
+    """One connection before the first question: the client itself would retry for minutes."""
+    server = urlsplit(base_url)
+    if server.scheme not in ("http", "https") or not server.hostname:
+        raise InputError(f"chat.openai.base_url: {base_url!r} is no http address")
+    if any(os.environ.get(key) for key in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY")):
+        return
+    port = server.port or (443 if server.scheme == "https" else 80)
+    try:
+        with socket.create_connection((server.hostname, port), CONNECT_SECONDS):
+            return
+    except OSError as error:
+        raise InputError(
+            f"chat.openai.base_url: no server answers at {base_url} ({error}); start one there "
+            "(`vllm serve MODEL`), or use another chat.engine"
+        ) from None
 
 
 class OpenAIEngine:
@@ -60,6 +82,7 @@ class OpenAIEngine:
             "timeout": timeout,
             "max_retries": retries,
         }
+        _check_reachable(base_url)
         self._concurrency = concurrency
         self._retries = retries
         self._structured = structured
@@ -75,7 +98,7 @@ class OpenAIEngine:
         """Replies as they arrive; a request that fails for good gives a reply of finish "error".
 
         Raises:
-            ValueError: the server refuses the key, the model or the request itself.
+            InputError: the server refuses the key, the model or the request itself.
         """
         loop = asyncio.new_event_loop()
         answers = self._answers(requests)
@@ -129,7 +152,7 @@ class OpenAIEngine:
                 finish = "length" if choice.finish_reason == "length" else "stop"
                 return Reply(choice.message.content or "", finish)  # type: ignore[arg-type]
             except FATAL as error:
-                raise ValueError(
+                raise InputError(
                     f"chat.openai: {self._options['base_url']} refuses: {error.message} (model "
                     f"{self.identity['model']!r}, key from ${self._key_variable})"
                 ) from None

@@ -4,15 +4,19 @@ import ast
 import json
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from clipworks.chat.request import Reply, Request
+from clipworks.kit.errors import InputError
+from clipworks.kit.files import read_json, read_text
 from clipworks.kit.tables import rows
 
 _HEADER = re.compile(r"^\[(\d+)\]\s*(\(.*\)|\[.*\])\s*$")
 SUFFIXES = (".json", ".jsonl", ".txt")
+COLUMNS = {"template_hash", "prompt", "reply", "finish", "probability"}  # of our own replies
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class ReplayEngine:
         self._replies: dict[tuple[str, str], Reply] = {}
         for path in sorted(Path(folder).rglob("*.parquet")):
             for row in rows(path):
+                if missing := COLUMNS - row.keys():
+                    raise InputError(f"chat.replay: {path} has no columns {sorted(missing)}")
                 key = (row["template_hash"], row["prompt"])
                 self._replies[key] = Reply(row["reply"], row["finish"], row["probability"])
 
@@ -40,13 +46,13 @@ class ReplayEngine:
         """The recorded replies.
 
         Raises:
-            ValueError: nobody recorded an answer to a question.
+            InputError: nobody recorded an answer to a question.
         """
         for index, request in enumerate(requests):
             prompt = "\n\n".join(f"[{role}] {text}" for role, text in request.messages)
             reply = self._replies.get((request.template_hash, prompt))
             if reply is None:
-                raise ValueError(
+                raise InputError(
                     f"chat.replay: {self.identity['model']} holds no recorded answer to the "
                     f"{request.task} question that begins {prompt[:80]!r}; switch such questions "
                     "off (filter.judge=false) or use another engine"
@@ -64,26 +70,34 @@ def recordings(folder: Path) -> Iterator[Recording]:
     A file whose path speaks of "single" or "challenge" is of that source, others are multi.
 
     Raises:
-        ValueError: the folder is missing, or a file is of no known shape.
+        InputError: the folder is missing, or a file is of no known shape.
     """
-    if not folder.is_dir():
-        raise ValueError(f"chat.replay.folder: {folder} is no folder; put recorded replies there")
+    check(folder)
     for path in sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES):
         found = re.search(r"single|challenge", path.relative_to(folder).as_posix())
         source = found.group() if found else "multi"
-        try:
-            yield from _read(path, source)
-        except (KeyError, TypeError, SyntaxError, json.JSONDecodeError) as error:
-            raise ValueError(
-                f"chat.replay: {path} is of no known shape ({error}); allowed are JSON lists by "
-                "index, '[n] (names)' text and JSONL with labels and captions"
-            ) from None
+        yield from _read(path, source)
+
+
+def check(folder: Path) -> None:
+    """Raises InputError where a folder is missing or holds nothing that looks like replies."""
+    if not folder.is_dir():
+        raise InputError(f"chat.replay.folder: {folder} is no folder; put recorded replies there")
+    if not any(path.suffix in (*SUFFIXES, ".parquet") for path in folder.rglob("*")):
+        raise InputError(
+            f"chat.replay.folder: {folder} holds no recorded replies (.json, .jsonl, .txt or .parquet)"
+        )
 
 
 def combinations(folder: Path, class_names: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """The combinations that recordings were made for, and those of a file combinations.json."""
     listed = folder / "combinations.json"
-    groups = [tuple(group) for group in json.loads(listed.read_text())] if listed.exists() else []
+    groups: list[tuple[str, ...]] = []
+    if listed.exists():
+        found = read_json(listed)
+        if not isinstance(found, list) or not all(isinstance(group, list) for group in found):
+            raise InputError(f"chat.replay: {listed}: allowed is a list of lists of class names")
+        groups = [tuple(group) for group in found]
     groups += [recording.names for recording in recordings(folder)]
     for names in groups:
         known = tuple(name for name in class_names if name in names)
@@ -91,15 +105,28 @@ def combinations(folder: Path, class_names: Sequence[str]) -> Iterator[tuple[str
             yield known
 
 
+@contextmanager
+def _entry(place: str) -> Iterator[None]:
+    """Raises InputError with the place of an entry that cannot be read."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, SyntaxError) as error:
+        raise InputError(
+            f"chat.replay: {place} is of no known shape ({error}); allowed are JSON lists by index, "
+            "'[n] (names)' text and JSONL with labels and captions"
+        ) from None
+
+
 def _read(path: Path, source: str) -> Iterator[Recording]:
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path, key="chat.replay")
     if path.suffix == ".jsonl":
         for number, line in enumerate(text.splitlines(), 1):
-            entry = json.loads(line)
-            names = tuple(entry["labels"])
-            yield Recording(source, names, "\n".join(entry["captions"]), f"{path.name}:{number}")
+            with _entry(f"{path}, line {number}"):
+                entry = json.loads(line)
+                names, reply = tuple(entry["labels"]), "\n".join(entry["captions"])
+            yield Recording(source, names, reply, f"{path.name}:{number}")
     elif path.suffix == ".json":
-        yield from _read_json(json.loads(text), path, source)
+        yield from _read_json(read_json(path, key="chat.replay"), path, source)
     else:
         names = ()
         block: list[str] = []
@@ -107,7 +134,8 @@ def _read(path: Path, source: str) -> Iterator[Recording]:
             if match := _HEADER.match(line):
                 if block:
                     yield Recording(source, names, "\n".join(block), f"{path.name}:{number}")
-                names, block = tuple(ast.literal_eval(match.group(2))), []
+                with _entry(f"{path}, line {number}"):
+                    names, block = tuple(ast.literal_eval(match.group(2))), []
             else:
                 block.append(line)
 
@@ -117,12 +145,19 @@ def _read_json(content: Any, path: Path, source: str) -> Iterator[Recording]:
         return
     if isinstance(content, dict):
         for key, sentences in content.items():
-            if isinstance(sentences, list) and all(isinstance(s, str) for s in sentences):
-                for part in _rounds(sentences):
-                    yield Recording(source, (), part, f"{path.name}[{key}]")
+            with _entry(f"{path}[{key}]"):
+                if not isinstance(sentences, list):
+                    raise TypeError("no list of sentences")
+                parts = _rounds(sentences)
+            for part in parts:
+                yield Recording(source, (), part, f"{path.name}[{key}]")
         return
-    for number, entry in enumerate(content):
-        yield Recording(source, (), entry["caption"], f"{path.name}[{number}]")
+    with _entry(str(path)):
+        entries = list(content)
+    for number, entry in enumerate(entries):
+        with _entry(f"{path}[{number}]"):
+            recording = Recording(source, (), entry["caption"], f"{path.name}[{number}]")
+        yield recording
 
 
 def _rounds(sentences: list[str]) -> list[str]:

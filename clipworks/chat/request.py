@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, TemplateError
 
 from clipworks.chat.params import Sampling
+from clipworks.kit.errors import InputError
+from clipworks.kit.files import read_text
 
 Task = Literal["compose", "feasible", "caption", "check", "judge"]
 QUESTIONS = ("feasible", "check", "judge")  # answered True or False
@@ -70,20 +72,30 @@ class Template:
         object.__setattr__(self, "digest", digest)
 
     def render(self, **values: object) -> str:
-        """Fill in the values; an unknown name in the template is an error."""
+        """Fill in the values.
+
+        Raises:
+            InputError: the template is no Jinja, or has an unknown name.
+        """
         environment = Environment(undefined=StrictUndefined, autoescape=False)
-        return environment.from_string(self.source).render(**values).strip()
+        try:
+            return environment.from_string(self.source).render(**values).strip()
+        except TemplateError as error:
+            line = f", line {error.lineno}" if hasattr(error, "lineno") else ""
+            raise InputError(
+                f"template {self.name}.txt{line}: {error.message}; allowed are "
+                f"{' and '.join(', '.join(values).rsplit(', ', 1))}"
+            ) from None
 
 
 def read_templates(folder: Path) -> dict[str, Template]:
     """All templates of a folder by name.
 
     Raises:
-        ValueError: one that the dialogue needs is missing.
+        InputError: one that the dialogue needs is missing.
     """
     found = {
-        path.stem: Template(path.stem, path.read_text(encoding="utf-8"))
-        for path in sorted(folder.glob("*.txt"))
+        path.stem: Template(path.stem, read_text(path)) for path in sorted(folder.glob("*.txt"))
     }
     needed = {
         "compose",
@@ -95,7 +107,9 @@ def read_templates(folder: Path) -> dict[str, Template]:
         "judge",
     }
     if missing := sorted(needed - found.keys()):
-        raise ValueError(f"templates {folder}: missing {[f'{name}.txt' for name in missing]}")
+        raise InputError(f"templates {folder}: missing {[f'{name}.txt' for name in missing]}")
+    if empty := [f"{name}.txt" for name in sorted(needed) if not found[name].source.strip()]:
+        raise InputError(f"templates {folder}: nothing stands in {empty}")
     return found
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 import clipworks.kit.torchvision_ops  # noqa: F401  (before transformers, which imports torchvision)
+from clipworks.kit.errors import InputError
 
 from transformers import AutoModelForCausalLM, AutoTokenizer  # isort: skip
 from transformers.utils import logging  # isort: skip
@@ -36,7 +37,7 @@ class TransformersEngine:
                 answers at the first answer position; "text" lets the model write.
 
         Raises:
-            ValueError: the model cannot be loaded without remote code, or has no chat template.
+            InputError: the model cannot be loaded without remote code, or has no chat template.
         """
         logging.set_verbosity_error()
         gpu = torch.cuda.is_available()
@@ -51,15 +52,15 @@ class TransformersEngine:
             )
         except (OSError, ValueError) as error:
             if model.startswith((".", "/", "~")) and not Path(model).is_dir():
-                raise ValueError(
+                raise InputError(
                     f"chat.transformers.model: the folder {model} does not exist"
                 ) from None
-            raise ValueError(
+            raise InputError(
                 f"chat.transformers.model: {model!r} cannot be loaded: {str(error).splitlines()[0]} "
                 "(allowed: a local folder or a hub name whose architecture transformers has natively)"
             ) from None
         if not self._tokenizer.chat_template:
-            raise ValueError(
+            raise InputError(
                 f"chat.transformers.model: {model!r} has no chat template; use a chat model"
             )
         if self._tokenizer.pad_token_id is None:
@@ -153,7 +154,7 @@ class TransformersEngine:
         """One forward pass: P(True) against False alone, at the first answer position."""
         first = [self._tokenizer.encode(word, add_special_tokens=False)[0] for word in ANSWERS]
         if first[0] == first[1]:
-            raise ValueError(
+            raise InputError(
                 "chat.transformers.verdict: True and False begin with the same token for this "
                 "tokenizer; use verdict: text"
             )

@@ -14,6 +14,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import clipworks.kit.torchvision_ops  # noqa: F401  (before open_clip)
+from clipworks.kit import tensors
+from clipworks.kit.errors import InputError
+from clipworks.kit.files import read_json
 
 import open_clip  # isort: skip
 from open_clip.tokenizer import SimpleTokenizer  # isort: skip
@@ -53,38 +56,6 @@ def tokenizer(context_length: int) -> SimpleTokenizer:
     return SimpleTokenizer(context_length=context_length)
 
 
-def pretrained(name: str, tag: str) -> tuple[nn.Module, dict[str, Any], dict[str, Any]]:
-    """Load published weights through open_clip (downloading them where open_clip would).
-
-    Args:
-        name: a model name of open_clip, such as "RN50".
-        tag: a pretrained tag of that model, such as "openai", or the path of a checkpoint.
-
-    Returns:
-        the model, its open_clip model config, its preprocessing config.
-
-    Raises:
-        ValueError: open_clip knows no such model or tag.
-    """
-    if name not in open_clip.list_models():
-        close = [
-            known for known in open_clip.list_models() if known.lower()[:4] == name.lower()[:4]
-        ]
-        raise ValueError(f"backbone.model: open_clip has no model {name!r}; close names: {close}")
-    tags = open_clip.list_pretrained_tags_by_model(name)
-    if tag not in tags and not Path(tag).exists():
-        raise ValueError(
-            f"backbone.pretrained: {tag!r} is neither a file nor a tag of {name}; tags: {tags}"
-        )
-    # OpenAI's checkpoints were trained with QuickGELU, which the plain model names do not say.
-    quick = {"force_quick_gelu": True} if tag == "openai" else {}
-    model = open_clip.create_model(name, pretrained=tag, **quick)
-    config = dict(open_clip.get_model_config(name) or {})
-    if quick:
-        config["quick_gelu"] = True
-    return model, config, dict(open_clip.get_model_preprocess_cfg(model))
-
-
 def save(
     folder: Path, model: nn.Module, model_config: dict[str, Any], preprocess: dict[str, Any]
 ) -> None:
@@ -98,19 +69,34 @@ def save(
     save_file(weights, str(folder / WEIGHTS))
 
 
+def read_config(path: Path) -> dict[str, Any]:
+    """open_clip's config of a model.
+
+    Raises:
+        InputError: it cannot be read, or lacks a part.
+    """
+    config = read_json(path)
+    for part in ("model_cfg", "preprocess_cfg"):
+        if not isinstance(config, dict) or not isinstance(config.get(part), dict):
+            raise InputError(f"{path}: holds no part {part!r}, as open_clip writes it")
+    return config
+
+
 def load(folder: Path, *, device: str | torch.device = "cpu") -> Backbone:
     """Load what `save` wrote, frozen and in evaluation mode.
 
     Raises:
-        ValueError: the folder lacks a file, or its text tower needs another tokenizer than CLIP's.
+        InputError: the folder lacks a file, or its text tower needs another tokenizer than CLIP's.
     """
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).exists():
-            raise ValueError(f"backbone {folder} lacks {name}; run `dvc repro backbone` first")
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+            raise InputError(f"backbone {folder} lacks {name}; run `dvc repro backbone` first")
+    config = read_config(folder / CONFIG)
+    with tensors.opened(folder / WEIGHTS):
+        pass  # whole: open_clip would not say which file is not
     text_config = config["model_cfg"]["text_cfg"]
     if "hf_model_name" in text_config or "hf_tokenizer_name" in text_config:
-        raise ValueError(
+        raise InputError(
             f"backbone {folder}: its text tower is {text_config.get('hf_model_name', 'not CLIP')}, "
             "whose tokenizer is another than CLIP's; choose a model of open_clip with a CLIP text tower"
         )

@@ -3,6 +3,7 @@
 A text's global feature is the feature of its end token, its last one, so nothing is stored twice.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from tqdm import tqdm
 
 from clipworks.clip import text
 from clipworks.clip.backbone import Backbone
+from clipworks.kit.errors import InputError
 
 TOKENS, OFFSETS = "tokens.npy", "offsets.npy"
 CHUNK = 16_384  # texts that are tokenised and sorted by length together
@@ -54,6 +56,7 @@ def encode(
     tokens = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
         folder / TOKENS, mode="w+", dtype=dtype, shape=(int(offsets[-1]), dim)
     )
+    _reserve(folder / TOKENS)
     with tqdm(total=len(texts), desc="encode", unit="text", mininterval=1) as bar:
         for start in range(0, len(texts), CHUNK):
             part = list(texts[start : start + CHUNK])
@@ -68,6 +71,24 @@ def encode(
                 bar.update(len(rows))
     tokens.flush()
     return int(cut)
+
+
+def _mapped(path: Path) -> np.ndarray:
+    try:
+        found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise InputError(
+            f"{path} is no whole file of an array ({error}); run the stage that writes it again"
+        ) from None
+    return found
+
+
+def _reserve(path: Path) -> None:
+    """Take the disk space of a file that is to be written through memory: where there is none, that
+    ends the process without a word, and this is an OSError."""
+    if hasattr(os, "posix_fallocate"):  # not on macOS
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 @dataclass(frozen=True)
@@ -93,13 +114,11 @@ class CaptionFeatures:
     """What `encode` wrote, read as needed."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises ValueError where the folder lacks a file."""
+        """Raises InputError where the folder lacks a file, or one is not whole."""
         for name in (TOKENS, OFFSETS):
             if not (folder / name).exists():
-                raise ValueError(f"{folder} lacks {name}; run `dvc repro encode_captions` first")
-        self.tokens = np.load(folder / TOKENS, mmap_mode="r", allow_pickle=False)
-        self.offsets = np.load(folder / OFFSETS, mmap_mode="r", allow_pickle=False)
-
+                raise InputError(f"{folder} lacks {name}; run `dvc repro encode_captions` first")
+        self.tokens, self.offsets = (_mapped(folder / name) for name in (TOKENS, OFFSETS))
         self._held: Tensor | None = None
 
     def __len__(self) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clipworks.kit.errors import InputError
 from clipworks.kit.shapes import Float, Int
 
 
@@ -16,7 +17,7 @@ def check_causal(model: nn.Module, name: str) -> None:
     """Refuse a model whose prompts cannot be tuned at the token embedding.
 
     Raises:
-        ValueError: the text tower is not a causal transformer that pools at the end token.
+        InputError: the text tower is not a causal transformer that pools at the end token.
     """
     tower = getattr(model, "text", model)
     wanted = ("token_embedding", "positional_embedding", "transformer", "ln_final", "attn_mask")
@@ -24,7 +25,7 @@ def check_causal(model: nn.Module, name: str) -> None:
     pool = getattr(tower, "pool_type", getattr(tower, "text_pool_type", "none"))
     if lacking or pool not in ("argmax", "eos") or getattr(tower, "cls_emb", None) is not None:
         why = f"no {', '.join(lacking)}" if lacking else f"its pooling is {pool!r}"
-        raise ValueError(
+        raise InputError(
             f"{name}: prompts are tuned at the token embedding of a causal text tower that pools at "
             f"the end token, as CLIP's does; this {type(model).__name__} has {why}"
         )

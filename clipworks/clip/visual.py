@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from clipworks.kit.errors import InputError
 from clipworks.kit.shapes import Float, UInt8
 
 
 def normalise(
-    images: UInt8[Tensor, "window 3 size size"], mean: tuple[float, ...], std: tuple[float, ...]
-) -> Float[Tensor, "window 3 size size"]:
+    images: UInt8[Tensor, "window 3 height width"], mean: tuple[float, ...], std: tuple[float, ...]
+) -> Float[Tensor, "window 3 height width"]:
     """uint8 pixels to the floats that the tower was trained on."""
     scale = torch.tensor(std, device=images.device).view(3, 1, 1) * 255
     shift = torch.tensor(mean, device=images.device).view(3, 1, 1) * 255
@@ -30,7 +31,7 @@ def features(
             always has it.
 
     Raises:
-        ValueError: a tower of another kind.
+        InputError: a tower of another kind.
     """
     check(visual, "this model")
     pooled, dense = (
@@ -40,9 +41,9 @@ def features(
 
 
 def check(visual: Any, name: str) -> None:
-    """Raises ValueError, with the model's name, for a tower whose dense features are not known."""
+    """Raises InputError, with the model's name, for a tower whose dense features are not known."""
     if not _is_resnet(visual) and not (hasattr(visual, "transformer") and hasattr(visual, "conv1")):
-        raise ValueError(
+        raise InputError(
             f"backbone.model: {name} has the visual tower {type(visual).__name__}; dense features "
             "are known for open_clip's ModifiedResNet and VisionTransformer"
         )
@@ -52,8 +53,8 @@ def _is_resnet(visual: Any) -> bool:
     return hasattr(visual, "attnpool") and hasattr(visual, "layer4")
 
 
-def trunk(visual: Any, images: Float[Tensor, "window 3 size size"]) -> Tensor:
-    """A ModifiedResNet up to its last maps, of shape (window, channel, row, column)."""
+def trunk(visual: Any, images: Float[Tensor, "window 3 height width"]) -> Tensor:
+    """A ModifiedResNet up to its last maps, of shape (window, channel, row, column); any size goes."""
     x = visual.stem(images)
     for layer in (visual.layer1, visual.layer2, visual.layer3, visual.layer4):
         x = layer(x)

@@ -15,6 +15,7 @@ from clipworks.fusion.params import Ensemble
 from clipworks.fusion.recipes import Recipe, deciding_window, model_logits
 from clipworks.fusion.routing import combine
 from clipworks.fusion.rows import Row
+from clipworks.kit.errors import InputError
 from clipworks.kit.shapes import Int
 from clipworks.windows import manifest
 from clipworks.windows.stored import Stored, read
@@ -37,13 +38,39 @@ class Board:
 
 def score(
     folder: Path,
+    split: str,
     wanted: Sequence[Row],
     params: Ensemble,
     routes: Routes,
     conditional: Tensor,
 ) -> Board:
-    """All rows from stored windows, streamed."""
-    order = {name: i for i, name in enumerate(manifest.read(folder)["models"])}
+    """All rows, each from windows seen its way (folder/way/split); what decided, from crops.
+
+    Rows of windows that were not seen are left out.
+    """
+    board: Board | None = None
+    for way in ("crops", "maps"):
+        stored = folder / way / split
+        own = [row for row in wanted if row.windows == way]
+        if board is None or (own and stored.exists()):
+            one = score_way(stored, own, params, routes, conditional, deciding=way == "crops")
+            board = one if board is None else replace(board, rows={**board.rows, **one.rows})
+            assert one.images == board.images, "both ways read the same images"
+    assert board is not None
+    return board
+
+
+def score_way(
+    folder: Path,
+    wanted: Sequence[Row],
+    params: Ensemble,
+    routes: Routes,
+    conditional: Tensor,
+    *,
+    deciding: bool = True,
+) -> Board:
+    """Rows from the stored windows of one folder, streamed; what decided only where it is wanted."""
+    order = {name: i for i, name in enumerate(manifest.read(folder, list(routes))["models"])}
     found: dict[str, list[Tensor]] = {}
     images: list[str] = []
     windows: list[Tensor] = []
@@ -53,7 +80,10 @@ def score(
         for row in wanted:
             if row.join != "scaled_mean":
                 found.setdefault(row.name, []).append(some.logits(row, routes))
-        windows.append(some.deciding(routes))
+        if deciding:
+            windows.append(some.deciding(routes))
+    if not images:
+        raise InputError(f"{folder} holds no image; {folder.parent}/bad_images.json says why")
     done = {name: torch.cat(parts) for name, parts in found.items()}
     for row in wanted:
         if row.join == "scaled_mean":
@@ -62,7 +92,8 @@ def score(
                 weighing.standardise_classes(done[f"{model}_windows"]) for model in row.models
             ]
             done[row.name] = torch.stack(scaled).mean(dim=0)
-    return Board(done, images, torch.cat(windows))
+    decided = torch.cat(windows) if windows else torch.zeros(0, 0, dtype=torch.long)
+    return Board(done, images, decided)
 
 
 class _Images:
@@ -123,6 +154,7 @@ def submission(images: Sequence[str], scored: Sequence[str], logits: Tensor) -> 
 def write_predictions(
     path: Path, images: Sequence[str], names: Sequence[str], logits: Tensor
 ) -> None:
-    """One row per image: its name and a logit per class, as a column each."""
-    columns = dict(zip(names, logits.T.numpy(), strict=True))
+    """One row per image: its name and each class's logit, in a column "logit CLASS" (a class may be
+    called "image")."""
+    columns = {f"logit {n}": v for n, v in zip(names, logits.T.numpy(), strict=True)}
     pq.write_table(pa.table({"image": pa.array(images), **columns}), path, compression="zstd")

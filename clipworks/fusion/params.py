@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
+from clipworks.kit.errors import InputError
 from clipworks.kit.params import MODELS, AtLeastOne, Number, Positive, Section, Share
 
 
@@ -31,8 +32,8 @@ class Ensemble(Section):
     def _defaults(self) -> "Ensemble":
         for name in ("local_weight", "variance"):
             if "default" not in getattr(self, name):
-                raise ValueError(f"{name} needs an entry 'default'")
+                raise InputError(f"{name} needs an entry 'default'")
         named = {*self.local_weight, *self.variance, *self.cooccurrence_models, *self.weights}
         if unknown := sorted(named - {*MODELS, "default"}):
-            raise ValueError(f"no model {unknown}; there are {list(MODELS)}")
+            raise InputError(f"no model {unknown}; there are {list(MODELS)}")
         return self

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from clipworks.fusion.params import Ensemble
+from clipworks.kit import tables
 from clipworks.kit.classes import read_lists
+from clipworks.kit.errors import InputError
 from clipworks.kit.shapes import Float
 
 
@@ -21,7 +23,7 @@ def route(
         held_out_ap: AP of each class on held-out captions, by model; nan where there is none.
 
     Raises:
-        ValueError: a list names an unknown class or model, or one class at two models.
+        InputError: a list names an unknown class or model, or one class at two models.
     """
     models = list(held_out_ap)
     _check_model(params.default_model, models)
@@ -32,26 +34,18 @@ def route(
             _check_model(model, models)
         total = sum(params.weights.values())
         if total <= 0:
-            raise ValueError(
+            raise InputError(
                 f"ensemble.weights: {params.weights}: give at least one of {models} more than 0"
             )
         shares = {model: weight / total for model, weight in params.weights.items()}
         return {name: shares for name in class_names}
     routes = {name: {params.default_model: 1.0} for name in class_names}
     if params.routing == "lists":
-        taken: dict[str, str] = {}
-        for model, names in read_lists(Path(params.lists), "routes", key="ensemble.lists").items():
-            _check_model(model, models)
-            for name in names:
-                if name not in class_names:
-                    raise ValueError(f"ensemble.lists.{model}: {name!r} is not in the class list")
-                if name in taken:
-                    raise ValueError(
-                        f"ensemble.lists: {name!r} stands at {taken[name]} and {model}"
-                    )
-                taken[name] = model
-                routes[name] = {model: 1.0}
-        return routes
+        found = listed(Path(params.lists), models)
+        for name, model in found.items():
+            if name not in class_names:
+                raise InputError(f"ensemble.lists.{model}: {name!r} is not in the class list")
+        return routes | {name: {model: 1.0} for name, model in found.items()}
     for index, name in enumerate(class_names):
         # A class that no held-out caption names tells nothing of a model: it counts as AP 0.
         ap = {m: float(np.nan_to_num(values[index])) for m, values in held_out_ap.items()}
@@ -61,9 +55,41 @@ def route(
     return routes
 
 
+def read_ap(path: Path, class_names: Sequence[str], model: str) -> Float[np.ndarray, " class"]:
+    """A model's AP of each class on held-out captions, as training wrote it; nan where there is none.
+
+    Raises:
+        InputError: the file is missing, or says nothing of a class.
+    """
+    ap = tables.read_json(path)["class_ap"]
+    if missing := [name for name in class_names if name not in ap]:
+        raise InputError(f"{path} says nothing of {missing[:5]}; run `dvc repro train@{model}`")
+    return np.array([np.nan if ap[name] is None else ap[name] for name in class_names])
+
+
+def listed(path: Path, models: Sequence[str]) -> dict[str, str]:
+    """The model of each class that a file of lists routes.
+
+    Raises:
+        InputError: the file is missing or of another form, names an unknown model, or one class twice.
+    """
+    taken: dict[str, str] = {}
+    for model, names in read_lists(path, "routes", key="ensemble.lists").items():
+        if model not in models:
+            raise InputError(
+                f"ensemble.lists: {path}: no model {model!r}; there are {list(models)}"
+            )
+        for name in names:
+            if taken.setdefault(name, model) != model:
+                raise InputError(
+                    f"ensemble.lists: {path}: {name!r} stands at {taken[name]} and {model}"
+                )
+    return taken
+
+
 def _check_model(model: str, models: list[str]) -> None:
     if model not in models:
-        raise ValueError(f"ensemble: no model {model!r}; there are {models}")
+        raise InputError(f"ensemble: no model {model!r}; there are {models}")
 
 
 def combine(

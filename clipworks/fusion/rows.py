@@ -25,6 +25,7 @@ class Row:
     models: tuple[str, ...]
     change: dict[str, Any] = field(default_factory=dict)  # of each model's recipe
     join: Literal["only", "routes", "mean", "scaled_mean"] = "only"
+    windows: Literal["crops", "maps"] = "crops"  # how they were seen
 
 
 WHOLE: dict[str, Any] = {"window_weight": 0.0}
@@ -96,7 +97,7 @@ def rows(models: Sequence[str]) -> tuple[Row, ...]:
         *_tuned(every),
         Row(
             "ensemble",
-            "the authors' recipe: windows, weights, one model per class",
+            "the recipe of params.yaml: windows, weights, one model per class (as shipped, the authors')",
             every,
             join="routes",
         ),
@@ -120,6 +121,22 @@ def rows(models: Sequence[str]) -> tuple[Row, ...]:
             f"mean of all {len(every)}, each class standardised over all test images (transductive)",
             every,
             join="scaled_mean",
+        ),
+        Row(
+            "maps_zero_shot_80_standardised",
+            "80 templates, each window standardised, windows read off maps",
+            HAND_WINDOWS,
+            BY_WINDOW,
+            windows="maps",
+        ),
+        Row("maps_ensemble", "ensemble, windows read off maps", every, {}, "routes", "maps"),
+        Row(
+            "maps_average_standardised",
+            "average_standardised, windows read off maps",
+            every,
+            BY_WINDOW,
+            "mean",
+            "maps",
         ),
     )
 

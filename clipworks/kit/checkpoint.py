@@ -31,9 +31,19 @@ def scratch_folder(stage: str, settings: Any, inputs: list[Path]) -> Path:
     return Path("scratch") / f"{stage}-{digest.hexdigest()[:16]}"
 
 
-def clear(folder: Path) -> None:
-    """Forget a finished stage's state, so that running it again runs it."""
-    shutil.rmtree(folder, ignore_errors=True)
+def clear(*folders: Path) -> None:
+    """Forget a finished stage's states, so that running it again runs it, and what earlier settings
+    of the stage left when they were killed.
+
+    A folder is renamed first: a kill must not leave half of it where the next run would go on.
+    """
+    for folder in folders:
+        stage = folder.name.rpartition("-")[0]
+        gone = folder.with_name(f"{stage}-gone")
+        shutil.rmtree(gone, ignore_errors=True)  # of a run that was killed just here
+        for state in list(folder.parent.glob(f"{stage}-*")):
+            state.replace(gone)
+            shutil.rmtree(gone, ignore_errors=True)
 
 
 def save_state(

@@ -2,11 +2,14 @@
 
 import difflib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from clipworks.kit.errors import InputError
+from clipworks.kit.files import read_text, read_yaml
 
 
 class Synonyms(BaseModel):
@@ -21,22 +24,36 @@ def read_classes(path: Path) -> list[str]:
     """Class names, one a line; empty lines and lines that begin with # are passed over.
 
     Raises:
-        ValueError: the list is missing, empty, or names a class twice.
+        InputError: the list is missing, empty, or names a class twice.
     """
     if not path.exists():
-        raise ValueError(f"class list {path} does not exist; write one class name a line there")
-    names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        raise InputError(f"class list {path} does not exist; write one class name a line there")
+    names = [line.strip() for line in read_text(path).splitlines()]
     names = [name for name in names if name and not name.startswith("#")]
     if len(names) < 2:
-        raise ValueError(f"class list {path} has {len(names)} classes; at least 2 are needed")
+        raise InputError(f"class list {path} has {len(names)} classes; at least 2 are needed")
     seen: set[str] = set()
     for number, name in enumerate(names, 1):
         if name.lower() in seen:
-            raise ValueError(f"class list {path}: {name!r} (entry {number}) stands there twice")
+            raise InputError(f"class list {path}: {name!r} (entry {number}) stands there twice")
         if not re.search(r"\w", name):
-            raise ValueError(f"class list {path}: entry {number} ({name!r}) has no letter")
+            raise InputError(f"class list {path}: entry {number} ({name!r}) has no letter")
         seen.add(name.lower())
     return names
+
+
+def check_same(there: Sequence[str], here: Sequence[str], *, what: str, stage: str) -> None:
+    """Compare the class list of something stored with that of this run.
+
+    Raises:
+        InputError: they differ, or stand in another order; with some classes of each, and what to run.
+    """
+    if list(there) != list(here):
+        raise InputError(
+            f"{what} is of another class list: only there {sorted(set(there) - set(here))[:5]}, only "
+            f"here {sorted(set(here) - set(there))[:5]} (or another order); run `dvc repro {stage}` "
+            "for this list"
+        )
 
 
 def misspelt(synonyms: Synonyms, class_names: list[str]) -> list[str]:
@@ -54,19 +71,19 @@ def read_synonyms(path: Path) -> Synonyms:
     """Read a synonyms file; classes that it does not list are found by their names.
 
     Raises:
-        ValueError: the file is missing or not of the form `synonyms: {class: [words]}`.
+        InputError: the file is missing or not of the form `synonyms: {class: [words]}`.
     """
     if not path.exists():
-        raise ValueError(
+        raise InputError(
             f"synonyms file {path} does not exist; data/classes/no_synonyms.yaml is an empty one"
         )
-    content: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    content: Any = read_yaml(path) or {}
     try:
         return Synonyms.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise ValueError(
+        raise InputError(
             f"synonyms file {path}: {place}: {first['msg']}; allowed are "
             "'synonyms: {class: [word, ...]}' and 'other_meanings: [phrase, ...]'"
         ) from None
@@ -79,12 +96,12 @@ def read_lists(path: Path, part: str, *, key: str) -> dict[str, list[str]]:
         key: the params.yaml key that names the file, for messages.
 
     Raises:
-        ValueError: the file is missing, or has no such part of the form `name: [class, ...]`.
+        InputError: the file is missing, or has no such part of the form `name: [class, ...]`.
     """
     if not path.exists():
-        raise ValueError(f"{key}: {path} does not exist; allowed is a YAML file with {part!r}")
-    content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raise InputError(f"{key}: {path} does not exist; allowed is a YAML file with {part!r}")
+    content: Any = read_yaml(path, key=key)
     found = content.get(part) if isinstance(content, dict) else None
     if not isinstance(found, dict) or not all(isinstance(v, list) for v in found.values()):
-        raise ValueError(f"{key}: {path} needs a part '{part}: {{name: [class, ...]}}'")
+        raise InputError(f"{key}: {path} needs a part '{part}: {{name: [class, ...]}}'")
     return {str(name): [str(item) for item in items] for name, items in found.items()}

@@ -8,8 +8,10 @@ import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from clipworks.kit.errors import InputError
+from clipworks.kit.files import read_yaml
 
 PARAMS = Path("params.yaml")
 # The tuned models, each a section of `train`, in the order in which their logits are stored.
@@ -37,7 +39,7 @@ AtLeastOne = Annotated[int, Field(ge=1)]
 class Section(BaseModel):
     """A section of params.yaml."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Base(Section):
@@ -56,28 +58,31 @@ def load(section: str, schema: type[S], path: Path = PARAMS) -> S:
     """Read one section ("train.base" goes down a level).
 
     Raises:
-        ValueError: with the section, the key, what is allowed and a likely spelling.
+        InputError: with the section, the key, what is allowed and a likely spelling.
     """
     if not path.exists():
-        raise ValueError(f"{path} does not exist; run from the project's top folder")
-    content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raise InputError(f"{path} does not exist; run from the project's top folder")
+    content: Any = read_yaml(path)
     for key in section.split("."):
         if not isinstance(content, dict) or key not in content:
             known = sorted(content) if isinstance(content, dict) else []
-            raise ValueError(
+            if not key:
+                raise InputError(f"{path}: section {section[:-1]!r}: name one of {known}")
+            raise InputError(
                 f"{path}: no section {section!r}; there are {known}{_close(key, known)}"
             )
         content = content[key]
     try:
         return schema.model_validate(content)
     except ValidationError as error:
-        lines = [_explain(section, schema, issue) for issue in error.errors()]
-        raise ValueError(f"{path}: " + "\n".join(lines)) from None
+        lines = [explain(section, schema, issue) for issue in error.errors()]
+        raise InputError(f"{path}: " + "\n".join(lines)) from None
 
 
-def _explain(section: str, schema: type[BaseModel], issue: Any) -> str:
-    place = ".".join(str(part) for part in issue["loc"])
-    where = f"section {section!r}, key {place!r}" if place else f"section {section!r}"
+def explain(section: str, schema: type[BaseModel], issue: Any) -> str:
+    """What pydantic found, with the section, the key, what is allowed and a likely spelling."""
+    path = [*filter(None, section.split(".")), *(str(part) for part in issue["loc"])]
+    where = f"section {path[0]!r}" + (f", key {'.'.join(path[1:])!r}" if path[1:] else "")
     owner: Any = schema
     for part in issue["loc"][:-1]:
         field = getattr(owner, "model_fields", {}).get(part)
@@ -87,9 +92,9 @@ def _explain(section: str, schema: type[BaseModel], issue: Any) -> str:
         return f"{where}: unknown; allowed are {allowed}{_close(str(issue['loc'][-1]), allowed)}"
     if issue["type"] == "missing":
         return f"{where}: missing"
-    return (
-        f"{where}: {issue['msg']} (got {issue['input']!r})" if place else f"{where}: {issue['msg']}"
-    )
+    if issue["type"] == "value_error":  # a contradiction within a section
+        return f"{where}: {issue['msg'].removeprefix('Value error, ')}"
+    return f"{where}: {issue['msg']} (got {issue['input']!r})"
 
 
 def _close(word: str, known: list[str]) -> str:

@@ -5,6 +5,7 @@ hashes) and no metrics to compare: they lie in metrics/runtime/, outside Git.
 """
 
 import json
+import os
 import resource
 import sys
 import time
@@ -17,6 +18,15 @@ if TYPE_CHECKING:
     import torch  # half the stages need no torch and are spared its import
 
 RUNTIME = Path("metrics/runtime")
+
+
+def project_root() -> Path:
+    """The project's folder, also from the temporary copies in which `dvc exp run --temp` and `--queue`
+    run stages: DVC says in DVC_ROOT where the project itself is."""
+    if root := os.environ.get("DVC_ROOT"):
+        return Path(root)
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), here)
 
 
 def pick_device(name: str) -> "torch.device":

@@ -1,12 +1,16 @@
 """Tables on disk: parquet written in batches, so that memory does not grow with the rows."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from clipworks.kit import files
+from clipworks.kit.classes import check_same
+from clipworks.kit.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd  # imported by those who make one
@@ -46,15 +50,41 @@ class Writer:
         self._writer.close()
 
 
-def rows(path: Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
-    """Rows of a parquet file, read in batches.
+def parquet(
+    path: Path, class_names: Sequence[str] | None = None, *, stage: str = "", **options: Any
+) -> pq.ParquetFile:
+    """A parquet file.
+
+    Args:
+        class_names: the class list that its labels must be of, if it says of which they are.
+        stage: what writes it, for messages.
 
     Raises:
-        ValueError: the file is missing.
+        InputError: it is missing, not whole, or of another class list.
     """
     if not path.exists():
-        raise ValueError(f"{path} does not exist; run the stage that writes it (`dvc repro`)")
-    with pq.ParquetFile(str(path)) as file:
+        raise InputError(f"{path} does not exist; run the stage that writes it (`dvc repro`)")
+    try:
+        file = pq.ParquetFile(str(path), **options)
+    except pa.ArrowInvalid as error:
+        raise InputError(
+            f"{path} is no whole parquet file ({error}); run the stage that writes it again"
+        ) from None
+    stored = (file.schema_arrow.metadata or {}).get(b"class_names")
+    if class_names is not None and stored is not None:
+        check_same(json.loads(stored), class_names, what=str(path), stage=stage)
+    return file
+
+
+def rows(
+    path: Path,
+    columns: list[str] | None = None,
+    *,
+    class_names: Sequence[str] | None = None,
+    stage: str = "",
+) -> Iterator[dict[str, Any]]:
+    """Rows of a parquet file, read in batches; `parquet` says what it raises."""
+    with parquet(path, class_names, stage=stage) as file:
         for batch in file.iter_batches(batch_size=ROW_GROUP, columns=columns):
             yield from batch.to_pylist()
 
@@ -68,8 +98,8 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read JSON; a missing file names the stage to run."""
     if not path.exists():
-        raise ValueError(f"{path} does not exist; run the stage that writes it (`dvc repro`)")
-    return json.loads(path.read_text(encoding="utf-8"))
+        raise InputError(f"{path} does not exist; run the stage that writes it (`dvc repro`)")
+    return files.read_json(path)
 
 
 def write_tsv(path: Path, header: Iterable[str], lines: Iterable[Iterable[Any]]) -> None:

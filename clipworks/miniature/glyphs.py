@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from clipworks.kit.errors import InputError
+
 # Large enough that every placement only shrinks the mask.
 MASK_SIZE = 160
 
@@ -98,14 +100,14 @@ def mask(code_point: int, half: str = "") -> Image.Image:
     """The glyph as an 8-bit coverage mask, cut to its own bounding box.
 
     Raises:
-        ValueError: the installed webfont has no such glyph.
+        InputError: the installed webfont has no such glyph.
     """
     canvas = Image.new("L", (2 * MASK_SIZE, 2 * MASK_SIZE))
     ImageDraw.Draw(canvas).text((MASK_SIZE // 4, MASK_SIZE // 4), chr(code_point), 255, _font())
     box = canvas.getbbox()
     missing = _font().getmask(chr(0x10FFFE))
     if box is None or bytes(_font().getmask(chr(code_point))) == bytes(missing):
-        raise ValueError(f"the webfont of fontawesomefree has no glyph {code_point:#x}")
+        raise InputError(f"the webfont of fontawesomefree has no glyph {code_point:#x}")
     left, top, right, bottom = box
     if half:
         middle = (left + right) // 2

@@ -2,8 +2,9 @@
 
 from typing import Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, model_validator
 
+from clipworks.kit.errors import InputError
 from clipworks.kit.params import AtLeastOne, Count, Number, Section, Share
 
 
@@ -20,6 +21,17 @@ class Scene(Section):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
 
+    @model_validator(mode="after")
+    def _ranges(self) -> "Scene":
+        if self.objects[0] > self.objects[1]:
+            raise InputError(f"objects {self.objects}: the fewest exceed the most")
+        if not 0 < self.object_size[0] <= self.object_size[1]:
+            raise InputError(
+                f"object_size {self.object_size}: the smallest must be more than 0 and no more than "
+                "the largest"
+            )
+        return self
+
 
 class Backbone(Section):
     """The CLIP: pretrained here for the miniature world, or published weights."""
@@ -27,6 +39,8 @@ class Backbone(Section):
     source: Literal["miniature", "pretrained"]
     model: str
     pretrained: str
+    checkpoint: str  # a file of weights instead of a tag; data/none for none
+    activation: Literal["auto", "gelu", "quick_gelu"]  # of pretrained weights that do not say it
     width: AtLeastOne
     text_width: AtLeastOne
     text_layers: AtLeastOne
@@ -37,3 +51,19 @@ class Backbone(Section):
     scene: Scene
     trunk_steps: AtLeastOne
     pair_steps: AtLeastOne
+
+    @model_validator(mode="after")
+    def _towers(self) -> "Backbone":
+        if self.text_width % self.text_heads:
+            raise InputError(
+                f"text_width {self.text_width} is no multiple of text_heads {self.text_heads}"
+            )
+        if self.width % 2:
+            raise InputError(
+                f"width {self.width} is odd; the attention pool has a head for every 2"
+            )
+        if self.scene.side % 32:
+            raise InputError(
+                f"scene.side {self.scene.side} is no multiple of 32, as far as the image tower shrinks"
+            )
+        return self

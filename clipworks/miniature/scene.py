@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from clipworks.kit.errors import InputError
 from clipworks.miniature.glyphs import CLASS_GLYPHS, Placed, place
 from clipworks.miniature.params import Scene
 from clipworks.miniature.places import SCENES
@@ -17,9 +18,9 @@ STREAMS = {"pretrain": 0, "validation": 1, "test": 2}
 
 
 def check_glyphs(class_names: Sequence[str]) -> None:
-    """Raises ValueError naming the classes that the miniature world cannot draw."""
+    """Raises InputError naming the classes that the miniature world cannot draw."""
     if unknown := sorted(set(class_names) - set(CLASS_GLYPHS)):
-        raise ValueError(
+        raise InputError(
             f"the miniature world has no glyph for {unknown[:8]}; choose classes of "
             "data/classes/miniature.txt, or world.source=coco and backbone.source=pretrained"
         )

@@ -1,29 +1,34 @@
-"""Pictures that explain predictions: the windows that decided, on the images."""
+"""Pictures that explain predictions: the windows that decided, and what was there."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jinja2 import Environment
 from PIL import Image, ImageDraw, ImageFont
 
-PANEL = 300  # pixels
-RIGHT, WRONG = (20, 130, 60), (200, 30, 40)
-PAGE = """<!doctype html><meta charset="utf-8"><title>What decided</title>
-<style>body{{font:15px/1.5 system-ui;margin:2em}}img{{display:block;margin:.5em 0}}</style>
-<h1>What decided</h1><p>Left: predictions that are right, right: predictions that are wrong, each
-with the window that spoke for it most. Below: what was missed.</p>{images}
+SIDE = 420  # pixels of a picture's longer side on the page
+RIGHT, WRONG, MISSED = "#14823c", "#c81e28", "#2255cc"
+Box = Sequence[float | int]  # left, top, right, bottom in pixels
+
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width"><title>What decided</title>
+<style>body{font:15px/1.5 system-ui;margin:2em;max-width:80em}
+figure{display:inline-block;vertical-align:top;margin:0 1.5em 2em 0;max-width:{{ side }}px}
+img{max-width:100%}figcaption{overflow-wrap:anywhere}td{padding:0 .8em 0 0}td.n{text-align:right}
+.right{color:{{ right }}}.wrong{color:{{ wrong }}}.missed{color:{{ missed }}}</style>
+<h1>What decided</h1>
+<p>Each picture is given as many tags as it has classes (at least one): its highest logits of the row
+<b>{{ row }}</b>. Solid boxes are the windows that spoke for a tag most, numbered as the tags below:
+<span class="right">green is right</span>, <span class="wrong">red is wrong</span>. Dashed
+<span class="missed">blue</span> boxes are objects whose class was missed.</p>
+{% for f in figures %}<figure><img src="{{ f.file }}" alt="{{ f.name }}">
+<figcaption><b>{{ f.name }}</b><table>{% for line in f.lines %}<tr class="{{ line.verdict }}">
+<td>{{ line.mark }}</td><td>{{ line.tag }}</td><td class="n">{{ "%.2f"|format(line.logit) }}</td>
+<td>{{ line.verdict }}</td></tr>{% endfor %}</table></figcaption></figure>
+{% endfor %}</html>
 """
-BoxOf = Sequence[int]  # left, top, right, bottom in pixels
-
-
-@dataclass(frozen=True)
-class Vote:
-    """A predicted class and the box of the window that spoke for it most."""
-
-    name: str
-    box: BoxOf
-    right: bool
 
 
 @dataclass(frozen=True)
@@ -35,50 +40,107 @@ class Shown:
     labels: np.ndarray  # (class,), 0 or 1
     logits: np.ndarray  # (class,)
     windows: np.ndarray  # (class,): the window that decided, as an index into boxes
-    boxes: Sequence[BoxOf]  # the first is the whole image
+    boxes: Sequence[Box]  # the first is the whole image
+    objects: Sequence[tuple[int, Box]]  # what is annotated: class and box
 
 
-def page(out: Path, shown: Iterable[Shown], class_names: Sequence[str]) -> None:
-    """Draw images, each predicted as many classes as it has (at least one), and index.html."""
+@dataclass(frozen=True)
+class Line:
+    """A tag that was given or missed, and its boxes on the picture."""
+
+    mark: str  # a number on the picture
+    tag: str
+    logit: float
+    verdict: str  # right, wrong or missed
+    boxes: Sequence[Box]
+
+
+def page(out: Path, shown: Iterable[Shown], class_names: Sequence[str], *, row: str) -> None:
+    """Write a picture of each image and index.html; `row` names whose logits are shown."""
     out.mkdir(parents=True, exist_ok=True)
-    tags = []
-    for row, one in enumerate(shown):
-        count = max(1, int(one.labels.sum()))
-        chosen = np.argsort(-one.logits, kind="stable")[:count].tolist()
-        votes = [
-            Vote(class_names[i], one.boxes[one.windows[i]], bool(one.labels[i])) for i in chosen
-        ]
-        missed = [class_names[int(c)] for c in np.flatnonzero(one.labels) if c not in chosen]
-        picture = draw(one.image, votes, missed)
-        target = f"{row:03d}.png"
-        picture.save(out / target, compress_level=1)  # three times as fast, a fifth larger
-        tags.append(f'<img src="{target}" alt="{one.name}">')
-    (out / "index.html").write_text(PAGE.format(images="\n".join(tags)), encoding="utf-8")
+    figures = []
+    for number, one in enumerate(shown):
+        found = lines(one, class_names)
+        file = f"{number:03d}.png"
+        draw(one.image, found).save(out / file, compress_level=1)  # fast; a fifth larger
+        figures.append({"file": file, "name": one.name, "lines": found})
+    page = Environment(autoescape=True).from_string(PAGE)
+    text = page.render(figures=figures, row=row, side=SIDE, right=RIGHT, wrong=WRONG, missed=MISSED)
+    (out / "index.html").write_text(text, encoding="utf-8")
 
 
-def draw(image: Image.Image, votes: Sequence[Vote], missed: Sequence[str]) -> Image.Image:
-    """Two panels side by side: right votes and wrong votes, with their boxes."""
-    scale = PANEL / max(image.size)
+def lines(one: Shown, class_names: Sequence[str]) -> list[Line]:
+    """The tags that an image is given, highest logit first, then those that it was not."""
+    count = max(1, int(one.labels.sum()))
+    chosen = np.argsort(-one.logits, kind="stable")[:count].tolist()
+    found = [
+        Line(
+            str(number),
+            class_names[c],
+            float(one.logits[c]),
+            "right" if one.labels[c] else "wrong",
+            [one.boxes[one.windows[c]]],
+        )
+        for number, c in enumerate(chosen, 1)
+    ]
+    for c in (int(c) for c in np.flatnonzero(one.labels) if c not in chosen):
+        boxes = [box for name, box in one.objects if name == c]
+        number = str(len(found) + 1)
+        found.append(Line(number, class_names[c], float(one.logits[c]), "missed", boxes))
+    return found
+
+
+def draw(image: Image.Image, found: Sequence[Line]) -> Image.Image:
+    """The picture with numbered boxes; names stand beside it, where they cannot collide."""
+    scale = SIDE / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    small = image.resize(size, Image.Resampling.BICUBIC)
-    sheet = Image.new("RGB", (2 * PANEL + 12, size[1] + 22), "white")
+    sheet = image.resize(size, Image.Resampling.BICUBIC).convert("RGB")
     pen = ImageDraw.Draw(sheet)
-    for panel, (right, color) in enumerate(((True, RIGHT), (False, WRONG))):
-        left = panel * (PANEL + 12)
-        sheet.paste(small, (left, 0))
-        for line, vote in enumerate(vote for vote in votes if vote.right == right):
-            x0, y0, x1, y1 = (round(value * scale) for value in vote.box)
-            # Equal boxes stay apart, as far as there is room in them.
-            inset = max(0, min(2 * line, (x1 - x0 - 3) // 2, (y1 - y0 - 3) // 2))
-            x1, y1 = max(x0 + inset, x1 - 1 - inset), max(y0 + inset, y1 - 1 - inset)
-            pen.rectangle((left + x0 + inset, y0 + inset, left + x1, y1), outline=color, width=2)
-            place = (left + x0 + inset + 3, y0 + inset + 2 + 13 * line)
-            pen.rectangle(pen.textbbox(place, vote.name, _font()), fill=color)
-            pen.text(place, vote.name, fill="white", font=_font())
-    note = "missed: " + ", ".join(missed) if missed else "nothing missed"
-    pen.text((2, size[1] + 4), note, fill="black", font=_font())
+    colors = {"right": RIGHT, "wrong": WRONG, "missed": MISSED}
+    taken: list[Box] = []
+    for line in found:
+        for box in line.boxes:
+            x0, y0, x1, y1 = (value * scale for value in box)
+            x1, y1 = max(x0, min(x1, size[0]) - 1), max(y0, min(y1, size[1]) - 1)
+            if line.verdict == "missed":
+                _dashed(pen, (x0, y0, x1, y1), colors[line.verdict])
+            else:
+                pen.rectangle((x0, y0, x1, y1), outline=colors[line.verdict], width=2)
+            _mark(pen, line.mark, (x0, y0), colors[line.verdict], taken)
     return sheet
 
 
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(11)
+def _mark(
+    pen: ImageDraw.ImageDraw,
+    text: str,
+    corner: Sequence[float | int],
+    color: str,
+    taken: list[Box],
+) -> None:
+    """A number at a box's corner, moved right past the numbers that are there already."""
+    font = ImageFont.load_default(13)
+    x, y = corner[0] + 2, corner[1] + 2
+    while True:
+        x0, y0, x1, y1 = pen.textbbox((x, y), text, font)
+        hit = next((t for t in taken if x0 < t[2] and t[0] < x1 and y0 < t[3] and t[1] < y1), None)
+        if hit is None:
+            break
+        x = hit[2] + 4
+    pen.rectangle((x0 - 2, y0 - 2, x1 + 2, y1 + 2), fill=color)
+    pen.text((x, y), text, fill="white", font=font)
+    taken.append((x0 - 2, y0 - 2, x1 + 2, y1 + 2))
+
+
+def _dashed(pen: ImageDraw.ImageDraw, box: tuple[float, float, float, float], color: str) -> None:
+    x0, y0, x1, y1 = box
+    for (ax, ay), (bx, by) in (
+        ((x0, y0), (x1, y0)), ((x1, y0), (x1, y1)), ((x1, y1), (x0, y1)), ((x0, y1), (x0, y0)),
+    ):  # fmt: skip
+        steps = max(1, int((abs(bx - ax) + abs(by - ay)) // 8))
+        for k in range(0, steps, 2):
+            a, b = k / steps, min(1.0, (k + 1) / steps)
+            start, end = (
+                (ax + (bx - ax) * a, ay + (by - ay) * a),
+                (ax + (bx - ax) * b, ay + (by - ay) * b),
+            )
+            pen.line([start, end], fill=color, width=2)

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
-import yaml
 
 from clipworks.clip.hand import HAND_TEMPLATE, imagenet_templates
+from clipworks.kit import tables
 from clipworks.kit.params import GENERATED
 from clipworks.tuning.losses import LabelStatistics
 
@@ -85,29 +84,19 @@ def table_row(row: Row, texts: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def read_companions(path: str) -> dict[str, list[str]]:
-    """A YAML file of class -> things that go with it and are no class; empty path for none."""
-    if not path:
-        return {}
-    if not Path(path).exists():
-        raise ValueError(
-            f"encode_captions.companions: {path} does not exist; leave it empty for none"
-        )
-    content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    if not isinstance(content, dict) or not all(isinstance(v, list) for v in content.values()):
-        raise ValueError(f"{path}: allowed is 'class: [thing, ...]' on every line")
-    return {str(name): [str(thing) for thing in things] for name, things in content.items()}
-
-
 class CaptionTable:
     """Captions as arrays: labels as indices, made dense by the batch."""
 
     def __init__(self, path: Path, class_names: Sequence[str]) -> None:
-        """Read the rows of the encode_captions stage, or (without text and split) of filter."""
+        """Read the rows of the encode_captions stage, or (without text and split) of filter.
+
+        Raises:
+            InputError: the table is missing, not whole, or of another class list.
+        """
         self.class_names = tuple(class_names)
-        if not path.exists():
-            raise ValueError(f"{path} does not exist; run the stage that writes it (`dvc repro`)")
-        table = pq.read_table(path, read_dictionary=["source"])
+        stage = path.parent.name
+        with tables.parquet(path, class_names, stage=stage, read_dictionary=["source"]) as file:
+            table = file.read()
         labels = table["labels"].combine_chunks()
         self._flat = labels.flatten().to_numpy()
         lengths = pc.list_value_length(labels).to_numpy(zero_copy_only=False)

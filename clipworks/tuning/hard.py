@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from clipworks.kit.classes import read_lists
+from clipworks.kit.errors import InputError
 
 GROUPS = ("diff", "diffh", "difft")
 
@@ -17,11 +18,11 @@ def groups(class_names: Sequence[str], ap: np.ndarray, *, size: int) -> dict[str
         ap: held-out AP of each class; classes without held-out captions (nan) are not chosen.
 
     Raises:
-        ValueError: there are fewer classes than the groups need.
+        InputError: there are fewer classes than the groups need.
     """
     ranked = [i for i in np.argsort(ap, kind="stable") if not np.isnan(ap[i])]
     if len(ranked) < len(GROUPS) * size:
-        raise ValueError(
+        raise InputError(
             f"hard_groups.size {size}: {len(GROUPS)} groups need {len(GROUPS) * size} classes with "
             f"held-out captions, there are {len(ranked)}; make it smaller"
         )
@@ -35,14 +36,14 @@ def read(path: Path, class_names: Sequence[str]) -> dict[str, list[str]]:
     """Fixed groups from the part "groups" of a YAML file.
 
     Raises:
-        ValueError: the file is missing, or a group names an unknown class or is missing.
+        InputError: the file is missing, or a group names an unknown class or is missing.
     """
     fixed = read_lists(path, "groups", key="hard_groups.fixed")
     if missing := [group for group in GROUPS if group not in fixed]:
-        raise ValueError(
+        raise InputError(
             f"hard_groups.fixed: {path} has no group {missing}; it needs {list(GROUPS)}"
         )
     unknown = sorted({name for names in fixed.values() for name in names} - set(class_names))
     if unknown:
-        raise ValueError(f"hard_groups.fixed: {unknown} of {path} are not in the class list")
+        raise InputError(f"hard_groups.fixed: {unknown} of {path} are not in the class list")
     return fixed

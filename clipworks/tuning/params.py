@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from clipworks.kit.errors import InputError
 from clipworks.kit.params import AtLeastOne, Count, Number, Positive, Section, Share, number
 
 
@@ -20,7 +21,7 @@ class EncodeCaptions(Section):
     dtype: Literal["float32", "float16"]
     held_out: Annotated[float, BeforeValidator(number), Field(gt=0, lt=0.5)]
     template_copies: Count
-    companions: str  # a YAML file: class -> things it goes with, or empty
+    companions: str  # a YAML file: class -> things it goes with; data/none for none
 
 
 class HardGroups(Section):
@@ -48,9 +49,9 @@ class Schedule(Section):
     @model_validator(mode="after")
     def _order(self) -> "Schedule":
         if self.stop > self.epochs:
-            raise ValueError(f"stop {self.stop} exceeds epochs {self.epochs}")
+            raise InputError(f"stop {self.stop} exceeds epochs {self.epochs}")
         if self.warmup_epochs >= self.epochs:
-            raise ValueError(
+            raise InputError(
                 f"warmup_epochs {self.warmup_epochs} leaves nothing of {self.epochs} epochs"
             )
         return self
@@ -98,9 +99,9 @@ class TrainModel(Section):
     @model_validator(mode="after")
     def _contradictions(self) -> "TrainModel":
         if self.save == "teacher" and not self.ema:
-            raise ValueError("save: teacher needs ema: true")
+            raise InputError("save: teacher needs ema: true")
         if self.init_words and self.start != "backbone":
-            raise ValueError("init_words and start: train/... both say where contexts begin")
+            raise InputError("init_words and start: train/... both say where contexts begin")
         if self.start != "backbone" and not self.start.startswith("train/"):
-            raise ValueError(f"start {self.start!r}: allowed are 'backbone' and 'train/<model>'")
+            raise InputError(f"start {self.start!r}: allowed are 'backbone' and 'train/<model>'")
         return self

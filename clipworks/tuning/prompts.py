@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,7 +18,9 @@ from torch.nn import functional as F
 from clipworks.clip import text
 from clipworks.clip.backbone import Backbone
 from clipworks.clip.scoring import GLOBAL_SCALE, SPATIAL_SCALE
+from clipworks.kit.errors import InputError
 from clipworks.kit.shapes import Float
+from clipworks.kit.tensors import opened
 
 KINDS = ("global", "local", "evidence")
 NamePosition = Literal["end", "middle", "front"]
@@ -47,7 +48,7 @@ class Prompts(nn.Module):
         """Start from N(0, 0.02), or from the embedding of `init_words`.
 
         Raises:
-            ValueError: the prompt does not fit the tower, or `init_words` has another length.
+            InputError: the prompt does not fit the tower, or `init_words` has another length.
         """
         super().__init__()
         text.check_causal(backbone.model, backbone.name)
@@ -128,25 +129,25 @@ def load(path: Path, backbone: Backbone, class_names: Sequence[str] | None = Non
     """Read what `Prompts.save` wrote, and refuse what does not fit.
 
     Raises:
-        ValueError: another class list than `class_names`, or another width than the backbone's.
+        InputError: another class list than `class_names`, or another width than the backbone's.
     """
     if not path.exists():
-        raise ValueError(f"prompts {path} do not exist; train them first (`dvc repro train`)")
-    with safe_open(str(path), framework="pt") as file:
+        raise InputError(f"prompts {path} do not exist; train them first (`dvc repro train`)")
+    with opened(path) as file:
         about = json.loads(file.metadata()["clipworks"])
         tensors = {key: file.get_tensor(key) for key in file.keys()}
     names = json.loads(about["class_names"])
     if class_names is not None and list(class_names) != names:
         here = [name for name in class_names if name not in names]
         there = [name for name in names if name not in class_names]
-        raise ValueError(
+        raise InputError(
             f"prompts {path} were tuned for another class list: only there {there[:5]}, only here "
             f"{here[:5]} (or another order); tune them again for this list"
         )
     context = tensors["contexts.global"]
     width = text.token_embedding(backbone.model).weight.shape[1]
     if context.shape[-1] != width:
-        raise ValueError(
+        raise InputError(
             f"prompts {path} have width {context.shape[-1]}, the text tower of {backbone.name} has "
             f"{width}; they belong to another backbone"
         )
@@ -170,7 +171,7 @@ def _name_pieces(backbone: Backbone, names: Sequence[str], contexts: int) -> dic
     fit = backbone.tokenizer.context_length or 77
     if longest + 1 + contexts > fit:
         name = names[int(ends.argmax())]
-        raise ValueError(
+        raise InputError(
             f"a prompt of {contexts} contexts and the class {name!r} takes {longest + 1 + contexts} "
             f"tokens, the text tower of {backbone.name} has {fit}; use at most "
             f"{fit - longest - 1} contexts"
@@ -188,7 +189,7 @@ def _word_embeddings(backbone: Backbone, words: str, contexts: int) -> Tensor:
     tokens = backbone.tokenize([words])
     count = int(text.lengths(tokens)[0]) - 2
     if count != contexts:
-        raise ValueError(
+        raise InputError(
             f"init_words {words!r} has {count} tokens, but contexts is {contexts}; make them equal"
         )
     return _embed(backbone, tokens[0, 1 : 1 + count])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from clipworks.kit import tables
 from clipworks.tuning.prompts import Prompts
@@ -51,8 +52,10 @@ def held_out_metrics(result: Result, class_names: Sequence[str]) -> dict[str, An
 
 def write(result: Result, class_names: Sequence[str], folder: Path) -> dict[str, Any]:
     """Write curve.tsv and held_out.json; returns what the latter holds."""
-    history = result.progress.history
-    tables.write_tsv(folder / "curve.tsv", history[0], (row.values() for row in history))
+    curve = pd.DataFrame(result.progress.history)
+    curve["held_out_mAP"] = (100 * curve["held_out_mAP"]).round(2)  # in percent, as in all tables
+    curve.insert(0, "model", folder.name)
+    tables.write_frame(folder / "curve.tsv", curve)
     found = held_out_metrics(result, class_names)
     tables.write_json(folder / "held_out.json", found)
     return found

@@ -11,6 +11,7 @@ from torch import nn
 from clipworks.clip import text
 from clipworks.clip.backbone import Backbone
 from clipworks.clip.features import CaptionFeatures
+from clipworks.kit.errors import InputError
 from clipworks.kit.params import GENERATED
 from clipworks.tuning.captions import CaptionTable
 from clipworks.tuning.params import TrainModel
@@ -45,20 +46,20 @@ def select(
     dropped. The source "group" is the templates of the first group.
 
     Raises:
-        ValueError: no such group, or nothing is left to train on.
+        InputError: no such group, or nothing is left to train on.
     """
     names = table.class_names
     mask = np.ones(len(names), bool)
     if settings.hard_list:
         if unknown := sorted(set(settings.hard_list) - set(groups)):
-            raise ValueError(
+            raise InputError(
                 f"hard_list: {unknown}: allowed are {list(groups)}, or [] for all classes"
             )
         mask = np.isin(names, [name for group in settings.hard_list for name in groups[group]])
     train = table.select([s for s in settings.sources if s != "group"], held_out=False)
     if "group" in settings.sources:
         if not settings.hard_list:
-            raise ValueError('source "group" is the templates of hard_list, which is empty')
+            raise InputError('source "group" is the templates of hard_list, which is empty')
         templates = table.select(("templates",))
         own = np.isin(names, groups[settings.hard_list[0]])
         train = np.union1d(train, templates[(table.labels(templates) * own).any(axis=1)])
@@ -70,7 +71,7 @@ def select(
             ]
         )
     if not len(train):
-        raise ValueError(f"sources {settings.sources}: no caption is left to train on")
+        raise InputError(f"sources {settings.sources}: no caption is left to train on")
     judges = table.select(GENERATED, held_out=True)
     return Data(features, table, train, judges, mask)
 
@@ -81,7 +82,7 @@ def begin(
     """Fresh contexts, or those of the model that this one goes on from.
 
     Raises:
-        ValueError: the start's prompts have another shape than the settings ask for.
+        InputError: the start's prompts have another shape than the settings ask for.
     """
     fresh = Prompts(
         backbone,
@@ -101,7 +102,7 @@ def begin(
     new = {kind: tuple(value.shape) for kind, value in fresh.contexts.items()}
     shared = old.keys() & new.keys()
     if any(old[kind] != new[kind] for kind in shared):
-        raise ValueError(
+        raise InputError(
             f"start {settings.start!r}: its contexts have shapes {old}, the settings ask for {new}; "
             "make contexts and class_specific equal"
         )

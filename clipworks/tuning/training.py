@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from clipworks.kit.checkpoint import load_state, save_state
+from clipworks.kit.errors import InputError
 from clipworks.tuning import heldout
 from clipworks.tuning.losses import LabelStatistics
 from clipworks.tuning.objective import Objective, learning_rate, update_teacher
@@ -29,11 +30,11 @@ def accelerator(device: torch.device, precision: Precision) -> Accelerator:
     """The accelerator of this process; on GPUs it keeps the loss scaler that fp16 needs.
 
     Raises:
-        ValueError: fp16 on a CPU.
+        InputError: fp16 on a CPU.
     """
     cpu = device.type == "cpu"
     if cpu and precision == "fp16":
-        raise ValueError("precision fp16 needs a GPU; on a CPU fp32 and bf16 are allowed")
+        raise InputError("precision fp16 needs a GPU; on a CPU fp32 and bf16 are allowed")
     return Accelerator(cpu=cpu, mixed_precision={"fp32": "no"}.get(precision, precision))
 
 
@@ -64,7 +65,7 @@ class Tuning:
         """`make` gives the prompts to begin from, for the student and for its teacher.
 
         Raises:
-            ValueError: a class has no training caption.
+            InputError: a class has no training caption.
         """
         _check_classes(data)
         self._model, self._data, self._settings, self._seed = model, data, settings, seed
@@ -87,7 +88,7 @@ class Tuning:
         """Tune to the end of the schedule, or until patience is spent.
 
         Raises:
-            ValueError: the loss is no longer a number.
+            InputError: the loss is no longer a number.
         """
         progress, settings = self._progress, self._settings
         with self._bar() as bar:
@@ -134,7 +135,7 @@ class Tuning:
         self._accelerator.backward(loss)
         value = self._average(loss.detach())
         if not torch.isfinite(value):
-            raise ValueError(
+            raise InputError(
                 f"the loss became {value.item()}: lower schedule.lr "
                 f"({self._settings.schedule.lr:g}), or use precision: fp32 "
                 f"(now {self._settings.precision})"
@@ -238,7 +239,7 @@ def _check_classes(data: Data) -> None:
     counts = data.table.count_labels(data.train)
     names = np.array(data.table.class_names)
     if len(missing := names[(counts == 0) & data.class_mask]):
-        raise ValueError(
+        raise InputError(
             f"no training caption names {missing.tolist()}: add a source to `sources` or generate more"
         )
 

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from clipworks.kit.errors import InputError
+
 
 class Box(NamedTuple):
     """A window in pixels: left and top inclusive, right and bottom exclusive."""
@@ -22,14 +24,14 @@ def boxes(width: int, height: int, scales: Sequence[int]) -> list[Box]:
     cannot move along it, so its grid points all go to the other side.
 
     Raises:
-        ValueError: an empty image, or a scale below 2.
+        InputError: an empty image, or a scale below 2.
     """
     if width < 1 or height < 1:
-        raise ValueError(f"an image of {width} x {height} pixels has no windows")
+        raise InputError(f"an image of {width} x {height} pixels has no windows")
     found: list[Box] = []
     for scale in scales:
         if scale < 2:
-            raise ValueError(
+            raise InputError(
                 f"scale {scale}: windows begin at scale 2 (scale 1 is the whole image)"
             )
         distinct: dict[Box, None] = {}

@@ -37,7 +37,7 @@ def cut(
         for start in range(0, len(rows), at_once):
             part = rows[start : start + at_once]
             crops = torch.stack([_crop(image, boxes[i]) for i in part])
-            out[part] = _centred(_bicubic(crops, h, w), size)
+            out[part] = _centred(resize(crops, h, w), size)
     return out
 
 
@@ -65,10 +65,15 @@ def _centred(crops: Tensor, size: int) -> Tensor:
     return crops[:, :, top : top + size, left : left + size]
 
 
-def _bicubic(crops: Tensor, height: int, width: int) -> Tensor:
-    if crops.shape[-2:] == (height, width):
-        return crops
+def resize(
+    images: UInt8[Tensor, "*image 3 height width"], height: int, width: int
+) -> UInt8[Tensor, "*image 3 new_height new_width"]:
+    """Antialiased bicubic, in Pillow's own arithmetic on a CPU."""
+    if images.shape[-2:] == (height, width):
+        return images
+    if images.ndim == 3:
+        return resize(images[None], height, width)[0]
     options = {"size": (height, width), "mode": "bicubic", "antialias": True}
-    if crops.device.type == "cpu":  # a uint8 kernel with Pillow's own fixed-point arithmetic
-        return F.interpolate(crops, **options)  # type: ignore[arg-type]
-    return F.interpolate(crops.float(), **options).round_().clamp_(0, 255).to(torch.uint8)  # type: ignore[arg-type]
+    if images.device.type == "cpu":  # a uint8 kernel with Pillow's own fixed-point arithmetic
+        return F.interpolate(images, **options)  # type: ignore[arg-type]
+    return F.interpolate(images.float(), **options).round_().clamp_(0, 255).to(torch.uint8)  # type: ignore[arg-type]

@@ -1,29 +1,34 @@
-"""The manifest of stored windows: which models, how many classes, which images in which shard."""
+"""The manifest of stored windows: which models, which classes, which images in which shard."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-
-from clipworks.kit import tables
+from clipworks.kit import tables, tensors
+from clipworks.kit.classes import check_same
+from clipworks.kit.errors import InputError
 
 FILE = "manifest.json"
 
 
-def write(folder: Path, *, models: list[str], classes: int, shards: list[dict[str, Any]]) -> None:
+def write(
+    folder: Path, *, models: list[str], classes: list[str], shards: list[dict[str, Any]]
+) -> None:
     """Shards are {"file": name, "images": [names]}, in the order of the images."""
     tables.write_json(folder / FILE, {"models": models, "classes": classes, "shards": shards})
 
 
-def read(folder: Path) -> dict[str, Any]:
+def read(folder: Path, class_names: Sequence[str] | None = None) -> dict[str, Any]:
     """What `write` wrote.
 
     Raises:
-        ValueError: the folder has no manifest.
+        InputError: the folder has no manifest, or its logits are of other classes than these.
     """
     if not (folder / FILE).exists():
-        raise ValueError(f"{folder} has no {FILE}; run `dvc repro infer` first")
+        raise InputError(f"{folder} has no {FILE}; run `dvc repro infer` first")
     found: dict[str, Any] = tables.read_json(folder / FILE)
+    if class_names is not None:
+        check_same(found["classes"], class_names, what=str(folder), stage="infer")
     return found
 
 
@@ -31,13 +36,13 @@ def boxes_of(folder: Path, name: str) -> list[list[int]]:
     """An image's boxes (left, top, right, bottom in pixels) as stored; the first is the whole image.
 
     Raises:
-        ValueError: no shard holds the image.
+        InputError: no shard holds the image.
     """
     for shard in read(folder)["shards"]:
         if name in shard["images"]:
             place = shard["images"].index(name)
-            with safe_open(str(folder / shard["file"]), framework="np") as file:
+            with tensors.opened(folder / shard["file"], framework="np") as file:
                 begin, end = file.get_tensor("offsets")[place : place + 2]
                 found: list[list[int]] = file.get_slice("boxes")[int(begin) : int(end)].tolist()
             return found
-    raise ValueError(f"{folder} holds no windows of {name}")
+    raise InputError(f"{folder} holds no windows of {name}")

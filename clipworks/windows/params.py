@@ -2,15 +2,28 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from clipworks.kit.params import AtLeastOne, Section, Share
+from clipworks.kit.errors import InputError
+from clipworks.kit.params import AtLeastOne, Count, Number, Positive, Section, Share
 
+Way = Literal["crops", "maps"]
 Precision = Literal["fp32", "bf16", "fp16"]
+
+
+class Maps(Section):
+    """How windows are read off maps."""
+
+    resolution: Positive  # a window's side on its map, as a multiple of the tower's input
+    samples: AtLeastOne  # points a side that are read of a window
+    tolerance: Annotated[Number, Field(ge=0)]  # windows whose sides differ by no more share a map
 
 
 class Infer(Section):
     """Windows, and what is kept of them."""
+
+    windows: list[Way]  # an instance of the stage for each
+    maps: Maps
 
     scales: list[Annotated[int, Field(ge=2)]]
     positional: bool
@@ -21,4 +34,15 @@ class Infer(Section):
     images_per_shard: AtLeastOne
     max_pixels: AtLeastOne
     max_bad_share: Share
-    keep_features: bool
+    keep_features_MiB: Count  # for each split; a retrained model starts from what fits
+
+    @model_validator(mode="after")
+    def _no_places(self) -> "Infer":
+        if "crops" not in self.windows:
+            raise InputError("windows: crops are needed (the authors' rows); add maps beside them")
+        if "maps" in self.windows and self.positional:
+            raise InputError(
+                "positional: true needs crops: a window that is read off a map has no place of its "
+                "own; set infer.positional=false or infer.windows=[crops]"
+            )
+        return self

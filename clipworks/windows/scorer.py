@@ -20,7 +20,7 @@ class Scorer:
     """Class features of several models, side by side, so that a batch is scored in one product."""
 
     names: tuple[str, ...]
-    classes: int
+    class_names: tuple[str, ...]
     globals: Float[Tensor, "column dim"]  # column = model · classes + class
     locals: Float[Tensor, "column dim"]
     evidence: Float[Tensor, "column dim"]  # the local features again where a model has no evidence
@@ -32,6 +32,7 @@ class Scorer:
     @staticmethod
     def of(
         models: dict[str, dict[str, Tensor]],
+        class_names: Sequence[str],
         scales: dict[str, tuple[float, float]],
         plain: Collection[str] = (),
     ) -> "Scorer":
@@ -43,7 +44,7 @@ class Scorer:
         features = list(models.values())
         return Scorer(
             names=tuple(models),
-            classes=len(features[0]["global"]),
+            class_names=tuple(class_names),
             globals=torch.cat([f["global"] for f in features]),
             locals=torch.cat([f["local"] for f in features]),
             evidence=torch.cat([f.get("evidence", f["local"]) for f in features]),
@@ -67,10 +68,11 @@ class Scorer:
         dense: Float[Tensor, "window position dim"],
     ) -> Float[Tensor, "window 2 model class"]:
         """Global (0) and local (1) logits of every window for every model."""
-        shape = (len(self.names), self.classes)
+        classes = len(self.class_names)
+        shape = (len(self.names), classes)
         glob = (blended @ self.globals.T).unflatten(-1, shape)
         for model in self.plain:
-            own = self.globals[model * self.classes : (model + 1) * self.classes]
+            own = self.globals[model * classes : (model + 1) * classes]
             glob[:, model] = pooled @ own.T
         glob = glob * self.global_scale[:, None]
         similarity = (dense @ self.locals.T).unflatten(-1, shape)
@@ -113,4 +115,4 @@ def assemble(
         prompts = load(path, clip, class_names)
         classes[name] = prompts(clip.model)
         scales[name] = (float(prompts.global_scale), float(prompts.spatial_scale))
-    return Scorer.of(classes, scales, plain)
+    return Scorer.of(classes, class_names, scales, plain)

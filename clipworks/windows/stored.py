@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import safe_open
 from torch import Tensor
 
+from clipworks.kit import tensors
 from clipworks.kit.shapes import Float
 from clipworks.windows import manifest
 
@@ -27,18 +27,18 @@ def read(folder: Path) -> Iterator[Stored]:
     """Stream what the infer stage stored, some images of equal window count at a time.
 
     Raises:
-        ValueError: the folder has no manifest.
+        InputError: the folder has no manifest.
     """
     for shard in manifest.read(folder)["shards"]:
-        with safe_open(str(folder / shard["file"]), framework="pt") as file:
+        with tensors.opened(folder / shard["file"]) as file:
             offsets = file.get_tensor("offsets").tolist()
             logits, similarities = file.get_slice("logits"), file.get_slice("similarities")
             for first, last in _runs(offsets):
                 begin, end = offsets[first], offsets[last]
                 shape = (last - first, -1)
-                values = logits[begin:end].float().unflatten(0, shape)
+                values = logits[begin:end].unflatten(0, shape)
                 # One model's windows side by side in memory: everything after reads them so.
-                values = values.permute(3, 2, 0, 1, 4).contiguous().permute(2, 3, 1, 0, 4)
+                values = values.permute(3, 2, 0, 1, 4).contiguous().float().permute(2, 3, 1, 0, 4)
                 yield Stored(
                     shard["images"][first:last],
                     values,

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from clipworks.kit.tables import read_json, write_json
+from clipworks.kit.errors import InputError
+from clipworks.kit.files import read_json
+from clipworks.kit.tables import write_json
 from clipworks.miniature.glyphs import Placed
 
 
@@ -39,6 +41,8 @@ def labels_of(path: Path, class_names: Sequence[str], files: Sequence[str]) -> n
     """Labels of some images, in their order, int8 of shape (image, class)."""
     known, labels = read_labels(path, class_names)
     row = {name: number for number, name in enumerate(known)}
+    if missing := [name for name in files if name not in row]:
+        raise InputError(f"{path}: lists no image {missing[0]!r} ({len(missing)} are missing)")
     return labels[[row[name] for name in files]]
 
 
@@ -51,26 +55,88 @@ def read_labels(path: Path, class_names: Sequence[str]) -> tuple[list[str], np.n
         file names, and labels of shape (image, class), int8.
 
     Raises:
-        ValueError: the file lacks a part, or a class of the list is no category in it.
+        InputError: the file is not in COCO's format, or a class of the list is no category in it.
     """
-    content: dict[str, Any] = read_json(path)
-    for part in ("images", "annotations", "categories"):
-        if part not in content:
-            raise ValueError(f"{path}: no {part!r}; it must be in COCO's instances format")
+    content = read(path)
+    return [entry["file_name"] for entry in content["images"]], labels_in(
+        content, class_names, path
+    )
+
+
+def labels_in(
+    content: dict[str, list[dict[str, Any]]], class_names: Sequence[str], path: Path
+) -> np.ndarray:
+    """Labels of all images of what `read` read, int8 of shape (image, class).
+
+    Raises:
+        InputError: a class of the list is no category, or an annotation names what there is not.
+    """
     categories = {entry["id"]: entry["name"] for entry in content["categories"]}
     if missing := sorted(set(class_names) - set(categories.values())):
-        raise ValueError(
+        raise InputError(
             f"{path}: no category {missing}; its categories are {sorted(categories.values())}"
         )
+    column = {name: i for i, name in enumerate(class_names)}
     rows = {entry["id"]: row for row, entry in enumerate(content["images"])}
     labels = np.zeros((len(rows), len(class_names)), np.int8)
     for entry in content["annotations"]:
         name = categories.get(entry["category_id"])
         if name is None or entry["image_id"] not in rows:
-            raise ValueError(
+            raise InputError(
                 f"{path}: annotation {entry.get('id')} names an unknown category or image "
                 f"({entry['category_id']}, {entry['image_id']})"
             )
-        if name in class_names:
-            labels[rows[entry["image_id"]], class_names.index(name)] = 1
-    return [entry["file_name"] for entry in content["images"]], labels
+        if name in column:
+            labels[rows[entry["image_id"]], column[name]] = 1
+    return labels
+
+
+def objects_of(
+    path: Path, class_names: Sequence[str], files: Sequence[str]
+) -> list[list[tuple[int, tuple[float | int, ...]]]]:
+    """The annotated objects of some images: class and box (left, top, right, bottom in pixels)."""
+    content = read(path)
+    category = {entry["id"]: entry["name"] for entry in content["categories"]}
+    row = {name: number for number, name in enumerate(files)}
+    image = {entry["id"]: row.get(entry["file_name"]) for entry in content["images"]}
+    found: list[list[tuple[int, tuple[float | int, ...]]]] = [[] for _ in files]
+    for entry in content["annotations"]:
+        place, name = image[entry["image_id"]], category[entry["category_id"]]
+        if place is not None and name in class_names and len(entry.get("bbox") or ()) == 4:
+            x, y, width, height = entry["bbox"]
+            found[place].append((class_names.index(name), (x, y, x + width, y + height)))
+    return found
+
+
+PARTS = {
+    "images": ("id", "file_name"),
+    "annotations": ("image_id", "category_id"),
+    "categories": ("id", "name"),
+}
+
+
+def read(path: Path, *, key: str = "") -> dict[str, list[dict[str, Any]]]:
+    """An annotation file in COCO's instances format, with every entry that is needed there.
+
+    Raises:
+        InputError: the file is missing, no JSON, or of another form, with the part and the entry.
+    """
+    content = read_json(path, key=key)
+    form = "it must be in COCO's instances format: {images: [...], annotations: [...], categories: [...]}"
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds a {type(content).__name__}; {form}")
+    for part, needed in PARTS.items():
+        if not isinstance(content.get(part), list):
+            raise InputError(f"{path}: no list {part!r}; {form}")
+        for number, entry in enumerate(content[part]):
+            if not isinstance(entry, dict) or any(name not in entry for name in needed):
+                raise InputError(f"{path}: {part}[{number}] lacks one of {list(needed)}")
+    for part in ("images", "categories"):
+        seen: set[Any] = set()
+        for number, entry in enumerate(content[part]):
+            if entry["id"] in seen:
+                raise InputError(
+                    f"{path}: {part}[{number}] has the id {entry['id']}, which one before it has"
+                )
+            seen.add(entry["id"])
+    return content

@@ -1,28 +1,35 @@
 """Images that lie elsewhere: listed where they are, never copied."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from clipworks.kit.tables import read_json, write_json
+from clipworks.kit.errors import InputError
+from clipworks.kit.tables import write_json
+from clipworks.worlds import coco
 
 
-def list_coco(folder: Path, annotations: Path, out: Path, *, limit: int) -> dict[str, Any]:
+def list_coco(
+    folder: Path, annotations: Path, out: Path, class_names: Sequence[str], *, limit: int
+) -> dict[str, Any]:
     """List the images of a split and write its annotations, cut down to them, to `out`.
 
     Args:
         limit: at most so many images, in the order of the annotations; 0 for all.
 
     Raises:
-        ValueError: a path is missing, or no image is listed.
+        InputError: a path is missing, no image is listed, or the annotations do not fit the classes:
+            now, and not when metrics are computed, hours later.
     """
     if not folder.is_dir():
-        raise ValueError(f"world.coco: {folder} is no folder; give the split's image folder")
+        raise InputError(f"world.coco: {folder} is no folder; give the split's image folder")
     if not annotations.is_file():
-        raise ValueError(f"world.coco: {annotations} does not exist; give an instances_*.json file")
-    content = read_json(annotations)
+        raise InputError(f"world.coco: {annotations} does not exist; give an instances_*.json file")
+    content = coco.read(annotations)
     images = content["images"][: limit or None]
     if not images:
-        raise ValueError(f"world.coco: {annotations} lists no images")
+        raise InputError(f"world.coco: {annotations} lists no images")
+    coco.labels_in(content, class_names, annotations)
     ids = {entry["id"] for entry in images}
     kept = [entry for entry in content["annotations"] if entry["image_id"] in ids]
     slim = [

@@ -7,7 +7,7 @@ from clipworks.miniature.params import Scene
 
 
 class Coco(Section):
-    """Where COCO lies (read where it is, never copied)."""
+    """Where COCO lies (read where it is, never copied); data/none for nowhere."""
 
     validation_images: str
     validation_annotations: str

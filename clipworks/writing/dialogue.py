@@ -199,11 +199,15 @@ def opened(
     stand_in: Callable[[], Engine],
     *,
     templates: Path,
-    journals: Path,
     seed: int,
 ) -> Iterator[Dialogue]:
-    """A stage's dialogue: the engine that chat.engine names, its journal, and what it all cost."""
-    with runtime.measured(stage) as facts, Journal(journals / f"{stage}.sqlite") as kept:
+    """A stage's dialogue: the engine that chat.engine names, its journal, and what it all cost.
+
+    The journal lies in the project's own folder, which all experiments share and no cleaning deletes:
+    replies may have cost money.
+    """
+    journal = runtime.project_root() / "journal" / f"{stage}.sqlite"
+    with runtime.measured(stage) as facts, Journal(journal) as kept:
         talk = Dialogue(
             lambda: engines.make(chat, stand_in), kept, read_templates(templates), seed=seed
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from clipworks.kit.errors import InputError
 from clipworks.kit.params import GENERATED
 from clipworks.kit.tables import Writer
 from clipworks.writing.dialogue import Dialogue, Turn
@@ -149,9 +150,9 @@ class Tally:
         }
 
     def check_classes(self) -> None:
-        """Raises ValueError naming the classes that no caption names."""
+        """Raises InputError naming the classes that no caption names."""
         if empty := [name for name, count in self.class_counts().items() if count == 0]:
-            raise ValueError(
+            raise InputError(
                 f"no caption names {empty}: give them synonyms (base.synonyms), more rounds "
                 "(caption.single_rounds) or look at what was rejected (data/filter/rejected.parquet)"
             )

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from clipworks.chat.params import Sampling
+from clipworks.kit.errors import InputError
 from clipworks.kit.params import AtLeastOne, Count, Section, Share
 
 
@@ -47,5 +48,5 @@ class Filter(Section):
     @model_validator(mode="after")
     def _lengths(self) -> "Filter":
         if self.min_length > self.max_length:
-            raise ValueError(f"min_length {self.min_length} exceeds max_length {self.max_length}")
+            raise InputError(f"min_length {self.min_length} exceeds max_length {self.max_length}")
         return self

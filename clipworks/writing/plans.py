@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from clipworks.kit.errors import InputError
 from clipworks.writing.dialogue import Plan
 from clipworks.writing.params import Caption
 
@@ -14,10 +15,10 @@ def plans(
     """The three kinds of captions.
 
     Raises:
-        ValueError: a hard class that is none of the classes.
+        InputError: a hard class that is none of the classes.
     """
     if unknown := sorted(set(params.challenge_classes) - set(class_names)):
-        raise ValueError(
+        raise InputError(
             f"params.yaml: section 'caption', key 'challenge_classes': {unknown} are not in the "
             "class list (base.classes); name hard classes of that list, or none: []"
         )

@@ -1,0 +1,163 @@
+"""Published CLIP weights: by open_clip's names, or from a checkpoint file. Refusals come first."""
+
+import difflib
+import os
+import socket
+from pathlib import Path
+from pickle import UnpicklingError  # what torch.load raises for a file that is not weights alone
+from typing import Any, Literal
+from urllib.parse import urlsplit
+from zipfile import ZipFile, is_zipfile
+
+from safetensors import SafetensorError
+from torch import nn
+
+import clipworks.kit.torchvision_ops  # noqa: F401  (before open_clip)
+from clipworks.clip.backbone import CONFIG, read_config
+from clipworks.kit.errors import InputError
+
+import open_clip  # isort: skip
+from open_clip.pretrained import get_pretrained_cfg  # isort: skip
+
+Activation = Literal["auto", "gelu", "quick_gelu"]
+PATIENCE = 10  # seconds that a weights server may take to answer at all
+
+
+def check(name: str, tag: str, checkpoint: Path | None, activation: Activation) -> bool:
+    """Whether these weights can be had and prompts be tuned on them, before a byte is downloaded.
+
+    Args:
+        name: a model name of open_clip, such as "RN50".
+        tag: a pretrained tag of that model, such as "openai".
+        checkpoint: a file of weights to take instead of the tag's.
+
+    Returns:
+        whether the towers use QuickGELU.
+
+    Raises:
+        InputError: no such model or tag, a text tower of another kind, or a checkpoint that is
+            unsafe or does not tell its activation.
+    """
+    models = open_clip.list_models()
+    if name not in models:
+        close = difflib.get_close_matches(name, models, 3, cutoff=0.5)
+        known = f"close names: {close}" if close else "`open_clip.list_models()` gives all"
+        raise InputError(f"backbone.model: open_clip has no model {name!r}; {known}")
+    config = open_clip.get_model_config(name) or {}
+    _check_text(name, config)
+    named = bool(config.get("quick_gelu"))
+    if checkpoint is not None:
+        return _check_file(checkpoint, named, activation)
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    if tag not in tags:
+        raise InputError(f"backbone.pretrained: {tag!r} is no tag of {name}; tags: {tags}")
+    return _chosen(activation, named or bool(get_pretrained_cfg(name, tag).get("quick_gelu")))
+
+
+def _check_file(path: Path, named: bool, activation: Activation) -> bool:
+    if not path.is_file():
+        raise InputError(f"backbone.checkpoint: {path} is no file; data/none stands for no file")
+    if is_zipfile(path) and any("/code/" in entry for entry in ZipFile(path).namelist()):
+        raise InputError(
+            f"backbone.checkpoint: {path} is a TorchScript archive, which can hold code; save its "
+            "state dict as safetensors once, on a machine where you trust it, and give that file"
+        )
+    return _chosen(activation, _beside(path) or named or None, path)
+
+
+def is_resnet(name: str) -> bool:
+    """Whether a model of open_clip has a ModifiedResNet, whose config lists blocks by layer."""
+    vision = (open_clip.get_model_config(name) or {}).get("vision_cfg", {})
+    return isinstance(vision.get("layers"), (list, tuple))
+
+
+def _chosen(activation: Activation, known: bool | None, path: Path | None = None) -> bool:
+    if activation != "auto":
+        return activation == "quick_gelu"
+    if known is None:
+        raise InputError(
+            f"backbone.checkpoint: {path} does not say which activation it was trained with (a wrong "
+            "one ruins features silently); set backbone.activation to quick_gelu (OpenAI's own "
+            f"weights) or gelu, or put its {CONFIG} beside it"
+        )
+    return known
+
+
+def _beside(path: Path) -> bool | None:
+    """What an open_clip config beside a checkpoint says; None where there is none."""
+    config = path.parent / CONFIG
+    if not config.exists():
+        return None
+    return bool(read_config(config)["model_cfg"].get("quick_gelu", False))
+
+
+def _check_text(name: str, config: dict[str, Any]) -> None:
+    text = config.get("text_cfg", {})
+    odd = next((k for k in ("hf_model_name", "hf_tokenizer_name") if k in text), None)
+    if odd or text.get("no_causal_mask") or text.get("embed_cls") or "multimodal_cfg" in config:
+        why = f"its text tower is {text[odd]}" if odd else "its text tower is not CLIP's"
+        raise InputError(
+            f"backbone.model: {name}: prompts are tuned at the token embedding of a causal CLIP text "
+            f"tower, and {why}; choose a model such as RN50, ViT-B-16 or ViT-L-14"
+        )
+
+
+def load(
+    name: str, tag: str, checkpoint: Path | None, activation: Activation
+) -> tuple[nn.Module, dict[str, Any], dict[str, Any]]:
+    """Load published weights through open_clip, downloading them where open_clip would.
+
+    Returns:
+        the model, its open_clip model config, its preprocessing config.
+
+    Raises:
+        InputError: see `check`; or the weights cannot be fetched or do not fit the model.
+    """
+    quick = check(name, tag, checkpoint, activation)
+    if checkpoint is None:
+        _check_reachable(name, tag)
+    config = {**(open_clip.get_model_config(name) or {}), "quick_gelu": quick}
+    source = tag if checkpoint is None else str(checkpoint)
+    try:
+        model = open_clip.create_model(name, pretrained=source, force_quick_gelu=quick)
+    except (
+        RuntimeError,
+        OSError,
+        KeyError,
+        UnpicklingError,
+        SafetensorError,
+        AssertionError,
+    ) as error:
+        first = str(error).strip().splitlines()[0]
+        key = "pretrained" if checkpoint is None else "checkpoint"
+        raise InputError(f"backbone.{key}: {source} cannot be loaded as {name}: {first}") from None
+    return model, config, dict(open_clip.get_model_preprocess_cfg(model))
+
+
+def _check_reachable(name: str, tag: str) -> None:
+    """Ask the weights' server for a connection, rather than let the client retry for a minute."""
+    found = get_pretrained_cfg(name, tag)
+    hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    proxied = any(os.environ.get(key) for key in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"))
+    if proxied or _cached(found):
+        return
+    server = urlsplit(hub if found.get("hf_hub") else str(found.get("url", hub)))
+    try:
+        if os.environ.get("HF_HUB_OFFLINE") == "1" and found.get("hf_hub"):
+            raise OSError("HF_HUB_OFFLINE is set")
+        with socket.create_connection((server.hostname or "", server.port or 443), PATIENCE):
+            return
+    except OSError as error:
+        raise InputError(
+            f"backbone.pretrained: the weights {tag!r} of {name} are not on this machine and "
+            f"{server.hostname} cannot be reached ({error}); run once with a connection, copy the "
+            "cache of a machine that has them (HF_HOME), or give a checkpoint's path"
+        ) from None
+
+
+def _cached(found: dict[str, Any]) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    hub = str(found.get("hf_hub") or "").strip("/")
+    names = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+    return bool(hub) and any(isinstance(try_to_load_from_cache(hub, n), str) for n in names)

@@ -1,0 +1,53 @@
+"""Tensors on disk as safetensors, with the class list that their columns stand for."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from clipworks.kit.classes import check_same
+from clipworks.kit.errors import InputError
+
+
+def about(class_names: Sequence[str]) -> dict[str, str]:
+    """What to store beside tensors: the classes that they speak of."""
+    return {"class_names": json.dumps(list(class_names))}
+
+
+@contextmanager
+def opened(path: Path, *, framework: str = "pt") -> Iterator[Any]:
+    """A safetensors file.
+
+    Raises:
+        InputError: it is missing, or not whole.
+    """
+    if not path.exists():
+        raise InputError(f"{path} does not exist; run the stage that writes it (`dvc repro`)")
+    try:
+        file = safe_open(str(path), framework=framework)
+    except SafetensorError as error:
+        raise InputError(
+            f"{path} is no whole safetensors file ({error}); run the stage that writes it again"
+        ) from None
+    with file:
+        yield file
+
+
+def load(
+    path: Path, class_names: Sequence[str], *, stage: str, framework: str = "pt"
+) -> dict[str, Any]:
+    """All tensors of a file.
+
+    Args:
+        stage: what writes it, for messages.
+
+    Raises:
+        InputError: it is missing, not whole, or of another class list.
+    """
+    with opened(path, framework=framework) as file:
+        there = json.loads((file.metadata() or {}).get("class_names", "[]"))
+        check_same(there, class_names, what=str(path), stage=stage)
+        return {key: file.get_tensor(key) for key in file.keys()}

@@ -1,0 +1,207 @@
+"""What can be known to fail before anything expensive has begun.
+
+Types are checked by the sections' models. Here is what they say of each other, of class lists and
+files, and of this machine. Each check is a function that raises InputError; all faults are
+reported together. Warnings are for what works but may not be meant.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from clipworks.chat import replay
+from clipworks.kit.classes import Synonyms, misspelt, read_classes, read_synonyms
+from clipworks.kit.errors import InputError
+from clipworks.kit.files import NONE
+from clipworks.kit.params import MODELS
+from clipworks.settings.whole import Params
+from clipworks.tuning.params import TrainModel
+from clipworks.writing.labels import claims
+from clipworks.writing.rules import foreign_script
+
+
+def check(params: Params) -> list[str]:
+    """Check all of params.yaml; returns warnings.
+
+    Raises:
+        InputError: everything that is wrong, a line each.
+    """
+    names = read_classes(Path(params.base.classes))
+    synonyms = read_synonyms(Path(params.base.synonyms))
+    faults = []
+    for one in _checks(params, names, synonyms):
+        try:
+            one()
+        except InputError as error:
+            faults.append(str(error))
+    if faults:
+        raise InputError("params.yaml cannot be run:\n  " + "\n  ".join(dict.fromkeys(faults)))
+    odd = misspelt(synonyms, names)
+    return (
+        [f"base.synonyms: {params.base.synonyms} lists {', '.join(odd)}, which are no classes"]
+        if odd
+        else []
+    )
+
+
+def _checks(params: Params, names: list[str], synonyms: Synonyms) -> Iterator[Callable[[], None]]:
+    yield partial(_names, params, names, synonyms)
+    yield partial(_device, params)
+    yield partial(_world, params, names)
+    yield partial(_backbone, params, names)
+    yield partial(_chat, params)
+    yield partial(_companions, params)
+    yield partial(_groups, params, names)
+    yield partial(_starts, params)
+    yield partial(_ensemble, params, names)
+
+
+def _names(params: Params, names: list[str], synonyms: Synonyms) -> None:
+    claims(names, synonyms)
+    if foreign := [name for name in names if foreign_script(name)]:
+        raise InputError(
+            f"base.classes: {foreign[:5]} are not in Latin letters, and a caption with other letters "
+            "is rejected (filter: foreign_script); name the classes in English, as CLIP reads it"
+        )
+    if unknown := sorted(set(params.caption.challenge_classes) - set(names)):
+        raise InputError(
+            f"caption.challenge_classes: {unknown} are not in {params.base.classes}; name hard "
+            "classes of that list, or none: []"
+        )
+
+
+def _device(params: Params) -> None:
+    wanted = params.base.device
+    halves = [
+        f"train.{m}.precision" for m in MODELS if getattr(params.train, m).precision == "fp16"
+    ]
+    if wanted in ("cuda", "mps") or halves:
+        import torch
+
+        there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        if not there.get(wanted, True):
+            raise InputError(
+                f"base.device: this machine has no {wanted}; use auto or cpu (or a torch built for it)"
+            )
+        if halves and (wanted == "cpu" or not any(there.values())):
+            raise InputError(f"{halves[0]}: fp16 needs a GPU; on a CPU fp32 and bf16 are allowed")
+
+
+def _world(params: Params, names: list[str]) -> None:
+    from clipworks.miniature.scene import check_glyphs
+
+    if params.world.source == "miniature":
+        for split in ("validation", "test"):
+            if not getattr(params.world, split):
+                raise InputError(
+                    f"world.{split}: 0 images of the miniature world; draw at least 1 (0 stands for all "
+                    "images of a COCO split)"
+                )
+        return check_glyphs(names)
+    faults = []
+    for split in ("validation", "test"):
+        for kind, good in (("images", Path.is_dir), ("annotations", Path.is_file)):
+            path = Path(getattr(params.world.coco, f"{split}_{kind}"))
+            what = "a folder of images" if kind == "images" else "an instances_*.json file"
+            if not good(path):
+                faults.append(f"world.coco.{split}_{kind}: {path} is not {what}")
+    if faults:
+        raise InputError("\n  ".join(faults))
+
+
+def _backbone(params: Params, names: list[str]) -> None:
+    section = params.backbone
+    if section.source == "miniature":
+        from clipworks.miniature.scene import check_glyphs
+
+        return check_glyphs(names)
+    from clipworks.clip import pretrained  # imports torch: only where it is needed
+
+    file = None if Path(section.checkpoint) == NONE else Path(section.checkpoint)
+    pretrained.check(section.model, section.pretrained, file, section.activation)
+    if "maps" in params.infer.windows and not pretrained.is_resnet(section.model):
+        raise InputError(
+            f"infer.windows: maps need a ResNet tower, which {section.model} has not; use "
+            "infer.windows=[crops]"
+        )
+
+
+def _chat(params: Params) -> None:
+    if params.chat.engine == "replay":
+        replay.check(Path(params.chat.replay.folder))
+
+
+def _companions(params: Params) -> None:
+    from clipworks.tuning.companions import read_companions
+
+    read_companions(params.encode_captions.companions)
+
+
+def _groups(params: Params, names: list[str]) -> None:
+    from clipworks.tuning import hard
+
+    groups = list(hard.GROUPS)
+    if params.hard_groups.method == "fixed":
+        groups = list(hard.read(Path(params.hard_groups.fixed), names))
+    elif len(names) < len(groups) * params.hard_groups.size:
+        raise InputError(
+            f"hard_groups.size: {params.hard_groups.size} in {len(groups)} groups are more than "
+            f"the {len(names)} classes; at most {len(names) // len(groups)}"
+        )
+    for model in MODELS:
+        one: TrainModel = getattr(params.train, model)
+        if unknown := sorted(set(one.hard_list) - set(groups)):
+            raise InputError(f"train.{model}.hard_list: no group {unknown}; there are {groups}")
+        if "group" in one.sources and not one.hard_list:
+            raise InputError(
+                f"train.{model}.sources: 'group' is the templates of hard_list, which is empty"
+            )
+
+
+def _starts(params: Params) -> None:
+    """`start` names a model of the same shape, and no circle of them."""
+    for model in MODELS:
+        seen = [model]
+        one: TrainModel = getattr(params.train, model)
+        while one.start != "backbone":
+            other = one.start.removeprefix("train/")
+            if other not in MODELS:
+                raise InputError(
+                    f"train.{seen[-1]}.start: no model {other!r}; there are {list(MODELS)}"
+                )
+            if other in seen:
+                raise InputError(
+                    f"train.{model}.start: goes in a circle: {' -> '.join([*seen, other])}"
+                )
+            before: TrainModel = getattr(params.train, other)
+            for key in ("contexts", "class_specific"):
+                here, there = getattr(one, key), getattr(before, key)
+                if here != there:
+                    raise InputError(
+                        f"train.{seen[-1]}.{key}: {here}, but it goes on from train.{other}, where it "
+                        f"is {there}; make them equal"
+                    )
+            seen.append(other)
+            one = before
+
+
+def _ensemble(params: Params, names: list[str]) -> None:
+    section = params.ensemble
+    if section.default_model not in MODELS:
+        raise InputError(
+            f"ensemble.default_model: no model {section.default_model!r}; there are {list(MODELS)}"
+        )
+    if section.routing == "weights" and sum(section.weights.values()) <= 0:
+        raise InputError(
+            f"ensemble.weights: {section.weights}: give at least one of {list(MODELS)} more than 0"
+        )
+    if section.routing == "lists":
+        from clipworks.fusion import routing  # imports torch
+
+        lists = Path(section.lists)
+        if unknown := sorted(set(routing.listed(lists, MODELS)) - set(names)):
+            raise InputError(
+                f"ensemble.lists: {lists} routes {unknown[:8]}, which are not in "
+                f"{params.base.classes}; give lists for these classes (ensemble.lists), or use "
+                "ensemble.routing=held_out"
+            )

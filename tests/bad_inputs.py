@@ -1,0 +1,230 @@
+"""Wrong things that people give: params, templates, data sets, weights."""
+
+import json
+import pickle
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from bad_world import World, wrong
+
+
+@wrong("no params.yaml", r"params\.yaml does not exist; run from the project's top folder")
+def _(world: World) -> None:
+    Path("params.yaml").unlink()
+    world.check()
+
+
+@wrong("a section is missing", r"params\.yaml: section 'infer': missing", key="infer")
+@wrong("a key is missing", r"section 'infer', key 'scales': missing", key="infer.scales")
+def _(world: World, key: str) -> None:
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    section, _, name = key.partition(".")
+    (params[section] if name else params).pop(name or section)
+    world.put("params.yaml", yaml.safe_dump(params))
+    world.check()
+
+
+MODELS = r"there are \['base', 'diff', 'diffh', 'difft', 'ema', 'zema'\]"
+
+
+@wrong("training without a model", r"section 'train': name one of \['base', 'diff'", model="")
+@wrong("training a model that there is not", rf"'train\.bsae'; {MODELS}; did.*'base'", model="bsae")
+def _(world: World, model: str) -> None:
+    from stages.train import main
+
+    main(*([model] if model else []))
+
+
+@wrong("a GPU that this machine lacks", r"base\.device: this machine has no cuda; use auto or cpu")
+def _(world: World) -> None:
+    import torch
+
+    world.patch.setattr(torch.cuda, "is_available", lambda: False)
+    world.set({"base.device": "cuda"})
+    world.check()
+
+
+@wrong(
+    "half precision on a CPU, when it comes to training", r"precision fp16 needs a GPU; on a CPU"
+)
+def _(world: World) -> None:
+    import torch
+
+    from clipworks.tuning import training
+
+    training.accelerator(torch.device("cpu"), "fp16")
+
+
+@wrong("no devices to train on", r"--devices: name at least one, as 0 or 0,1,2,3")
+def _(world: World) -> None:
+    from clipworks.settings.lanes import side_by_side
+
+    side_by_side({"base": "backbone"}, [])
+
+
+# Templates
+
+
+@wrong("a missing template", r"templates data/templates: missing \['judge\.txt'\]", text=None)
+@wrong("a template in UTF-16", r"templates/judge\.txt is not UTF-8", text="a".encode("utf-16"))
+@wrong(
+    "an empty template", r"templates data/templates: nothing stands in \['judge\.txt'\]", text=" \n"
+)
+@wrong(
+    "a template that is no Jinja",
+    r"template judge\.txt, line \d: .*; allowed are names, count and caption",
+    text="Is\n{{ caption",
+)
+@wrong("a template with an unknown name", r"judge\.txt: 'captoin' is undefined; allowed are names, "
+       r"count and caption", text="Is {{ captoin }} good?")  # fmt: skip
+def _(world: World, text: str | bytes | None) -> None:
+    from clipworks.chat.request import read_templates
+
+    path = world.put("data/templates/judge.txt", text or "")
+    if text is None:
+        path.unlink()
+    read_templates(Path("data/templates"))["judge"].render(names=[], count=1, caption="a dog")
+
+
+# Data sets in COCO's form
+
+
+def coco(classes: list[str]) -> dict[str, list[dict[str, Any]]]:
+    """One image with one object."""
+    return {
+        "images": [{"id": 1, "file_name": "a.png"}],
+        "annotations": [{"id": 7, "image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1]}],
+        "categories": [{"id": i, "name": name} for i, name in enumerate(classes, 1)],
+    }
+
+
+FORM = r"it must be in COCO's instances format"
+
+
+@wrong("annotations in a list", rf"x\.json: holds a list; {FORM}", change=lambda c: [c])
+@wrong("no annotations", rf"x\.json: no list 'annotations'; {FORM}",
+       change=lambda c: c.pop("annotations") and c)  # fmt: skip
+@wrong("no images", r"x\.json lists no images", change=lambda c: {**c, "images": []})
+@wrong("an image without an id", r"x\.json: images\[0\] lacks one of \['id', 'file_name'\]",
+       change=lambda c: {**c, "images": [{"file_name": "a.png"}]})  # fmt: skip
+@wrong("two images with one id", r"x\.json: images\[1\] has the id 1, which one before it has",
+       change=lambda c: {**c, "images": c["images"] * 2})  # fmt: skip
+@wrong("an annotation without a category", r"x\.json: annotations\[0\] lacks one of \['image_id'",
+       change=lambda c: {**c, "annotations": [{"image_id": 1}]})  # fmt: skip
+@wrong("an annotation of an unknown category", r"x\.json: annotation 7 names an unknown category or "
+       r"image \(99, 1\)",
+       change=lambda c: {**c, "annotations": [{**c["annotations"][0], "category_id": 99}]})  # fmt: skip
+@wrong("an annotation of an unknown image", r"x\.json: annotation 7 names an unknown .*\(1, 99\)",
+       change=lambda c: {**c, "annotations": [{**c["annotations"][0], "image_id": 99}]})  # fmt: skip
+@wrong("a class that is no category", r"x\.json: no category \['airplane'\]; its categories are",
+       change=lambda c: {**c, "categories": [
+           {**e, "name": e["name"].replace("airplane", "aeroplane")} for e in c["categories"]]})  # fmt: skip
+@wrong("annotations that are no JSON", r"x\.json, line 1, column \d+: no valid JSON",
+       change=lambda c: json.dumps(c)[:-9])  # fmt: skip
+@wrong(
+    "annotations in UTF-16",
+    r"x\.json is not UTF-8",
+    change=lambda c: json.dumps(c).encode("utf-16"),
+)
+@wrong(
+    "no annotation file", r"x\.json does not exist; give an instances_\*\.json file", change=None
+)
+def _(world: World, change: Callable[[Any], Any] | None) -> None:
+    names = Path("data/classes/miniature.txt").read_text().split("\n")
+    world.put("images/a.png", b"")
+    content = coco([name for name in names if name and name[0] != "#"])
+    if change is not None:
+        world.put("x.json", change(content))
+    world.put("good.json", coco([name for name in names if name and name[0] != "#"]))
+    places = {"validation_images": "images", "validation_annotations": "good.json"}
+    places |= {"test_images": "images", "test_annotations": "x.json"}
+    world.set({"world.source": "coco"} | {f"world.coco.{key}": v for key, v in places.items()})
+    world.stage("world")
+
+
+@wrong("no folder of images", r"world\.coco: nowhere is no folder; give the split's image folder")
+def _(world: World) -> None:
+    from clipworks.worlds.listing import list_coco
+
+    list_coco(Path("nowhere"), Path("x.json"), Path("out.json"), ["dog"], limit=0)
+
+
+EVALUATED = ("data/world", "data/infer", "data/ensemble", "metrics")
+
+
+@wrong(
+    "images without labels", r"the test annotations show none of the classes, so no metric can be"
+)
+def _(world: World) -> None:
+    world.take(*EVALUATED)
+    path = Path("data/world/annotations/test.json")
+    before = Path("metrics/leaderboard.json").read_bytes()
+    world.put(path.as_posix(), {**json.loads(path.read_text()), "annotations": []})
+    try:
+        world.stage("evaluate")
+    finally:
+        assert Path("metrics/leaderboard.json").read_bytes() == before
+
+
+@wrong(
+    "an image that the annotations have not", r"annotations/test\.json: lists no image 'test_000000"
+)
+def _(world: World) -> None:
+    world.take(*EVALUATED)
+    path = Path("data/world/annotations/test.json")
+    world.put(path.as_posix(), path.read_text().replace("test_000000", "test_00000x"))
+    world.stage("evaluate")
+
+
+# Weights
+
+
+def load_weights(file: Path | None, name: str = "ViT-S-32-alt", tag: str = "") -> None:
+    """As the backbone stage does."""
+    from clipworks.clip import pretrained
+
+    pretrained.load(name, tag, file, "gelu" if file else "auto")
+
+
+class Evil:
+    """Runs code where it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (Path("evil"),)
+
+
+PICKLED = pickle.dumps({"a": Evil()}, protocol=2)
+
+
+@wrong("weights with code", r"backbone\.checkpoint: .*w\.pt cannot be loaded as", content=PICKLED)
+@wrong("a web page for weights", r"checkpoint: .*w\.pt cannot be loaded", content=b"<html>" * 99)
+@wrong("weights that end half-way", r"checkpoint: .*w\.safetensors cannot be loaded", content=None)
+@wrong(
+    "weights of another model", r"w\.safetensors cannot be loaded as ViT-S-32-alt: ", content=b""
+)
+def _(world: World, content: bytes | None) -> None:
+    world.take("models/backbone")
+    weights = world.folder / "models/backbone/open_clip_model.safetensors"
+    if not content:
+        weights.rename("w.safetensors")
+    if content is None:
+        world.cut("w.safetensors")
+    try:
+        load_weights(world.put("w.pt", content) if content else world.folder / "w.safetensors")
+    finally:
+        assert not Path("evil").exists()
+
+
+@wrong("weights beyond reach", r"backbone\.pretrained: the weights 'openai' of RN50 are not on this "
+       r"machine and \S+ cannot be reached \(no route\); run once with a connection")  # fmt: skip
+def _(world: World) -> None:
+    def unreachable(*arguments: object) -> None:
+        raise OSError("no route")
+
+    for key in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "HF_HUB_OFFLINE"):
+        world.patch.delenv(key, raising=False)
+    world.patch.setattr(socket, "create_connection", unreachable)
+    load_weights(None, "RN50", "openai")

@@ -1,0 +1,56 @@
+"""Stages killed at random moments end with the same bytes; `python -m bench.crash` is the long form."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import thimble
+
+from clipworks.kit import checkpoint
+
+STAGES = ("caption", "filter", "train@ema", "infer@crops")
+KILLS = 2
+
+
+@pytest.mark.timeout(280)
+def test_killed_stages_end_with_the_same_bytes_and_leave_nothing_behind(finished) -> None:
+    command = [sys.executable, "-m", "bench.crash", "--finished", str(finished)]
+    done = subprocess.run(
+        [*command, "--kills", str(KILLS), *STAGES],
+        cwd=thimble.ROOT,
+        env={**os.environ, "PYTHONPATH": str(thimble.ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["same"] and found["kills"] == KILLS * len(STAGES)
+    for stage in found["stages"].values():  # at most what was being answered at a kill
+        assert stage["asked_again"] <= KILLS
+
+
+def test_a_kill_while_scratch_is_cleared_leaves_nothing_to_go_on_from(
+    tmp_path, monkeypatch
+) -> None:
+    folder = tmp_path / "infer/test-0123"
+    folder.mkdir(parents=True)
+    for name in ("00000.json", "00000.safetensors"):
+        (folder / name).write_text("finished")
+    whole = shutil.rmtree
+
+    def dying(path: Path, **options: object) -> None:
+        if path.exists():
+            (path / "00000.safetensors").unlink()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", dying)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.clear(folder)
+    assert not folder.exists()  # a shard marked as finished whose tensors are gone
+    monkeypatch.setattr(shutil, "rmtree", whole)
+    checkpoint.clear(folder)
+    assert list(tmp_path.rglob("*.json")) == []

@@ -1,0 +1,120 @@
+"""Docs that cannot drift: their commands, their graph, their table, the files and rooms they name."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import thimble
+import yaml
+from typer.testing import CliRunner
+
+from clipworks.commands import app
+from clipworks.kit.params import MODELS
+from clipworks.settings import check, whole
+from clipworks.settings.reference import graph
+
+ROOT = thimble.ROOT
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """(page, line) of every line in a bash block."""
+    for page in PAGES:
+        for block in re.findall(r"^[ ]*```bash\n(.*?)^[ ]*```", page.read_text(), re.M | re.S):
+            for line in filter(None, map(str.strip, block.splitlines())):
+                yield page.name, line
+
+
+COMMANDS = sorted(set(commands()))
+# What the tests of test_dvc.py and test_lanes.py run, or what needs a server, a GPU or a browser.
+ELSEWHERE = (
+    "make ", "git checkout -f main", "dvc metrics diff", "dvc plots show", "dvc exp show",
+    "dvc exp list", "dvc exp apply", "dvc exp branch", "dvc repro", "vllm serve",
+    "clipworks train", "clipworks check",
+)  # fmt: skip
+
+
+def overrides(line: str) -> dict[str, object]:
+    words = shlex.split(line)
+    pairs = [words[i + 1] for i, word in enumerate(words) if word == "-S"]
+    return {k: yaml.safe_load(v) for k, v in (pair.split("=", 1) for pair in pairs)}
+
+
+@pytest.mark.parametrize(("page", "line"), COMMANDS)
+def test_every_command_is_known_and_its_params_are_allowed(page: str, line: str, tmp_path) -> None:
+    assert line.startswith(("dvc exp run", *ELSEWHERE)), f"{page}: who tests {line!r}?"
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    thimble.set_params(tmp_path, overrides(line))  # an unknown key raises
+    whole.load(tmp_path / "params.yaml")
+
+
+def test_an_unknown_key_in_a_command_would_be_noticed(tmp_path) -> None:
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    thimble.set_params(tmp_path, {"ensemble.rooting": "average"})
+    with pytest.raises(ValueError, match=r"key 'rooting': unknown.*did you mean 'routing'"):
+        whole.load(tmp_path / "params.yaml")
+
+
+def test_the_readmes_first_question_is_answered(finished, tmp_path) -> None:
+    line = next(line for page, line in COMMANDS if page == "README.md" and "exp run" in line)
+    import shutil
+
+    folder = tmp_path / "project"
+    shutil.copytree(finished, folder)
+    before = thimble.outputs(folder)["data/ensemble/test.safetensors"]
+    thimble.set_params(folder, overrides(line))
+    thimble.run_stages(folder, ("check", "ensemble", "evaluate"))
+    assert thimble.outputs(folder)["data/ensemble/test.safetensors"] != before
+
+
+def test_the_shipped_params_pass_their_check() -> None:
+    with thimble.inside(ROOT):
+        assert check.check(whole.load()) == []
+
+
+def test_the_graph_in_the_readme_is_the_one_in_dvc_yaml() -> None:
+    text = (ROOT / "README.md").read_text()
+    with thimble.inside(ROOT):
+        assert graph() in text, "stale: put what `clipworks graph` prints into README.md"
+
+
+def test_the_readmes_table_is_that_of_the_leaderboard() -> None:
+    with thimble.inside(ROOT):
+        found = CliRunner().invoke(app, ["leaderboard", "--check", "README.md"])
+    assert found.exit_code == 0, found.output
+
+
+def test_files_and_links_that_pages_name_exist() -> None:
+    for page in PAGES:
+        text = page.read_text()
+        for link in re.findall(r"\]\(((?!http)[^)#]+)\)", text):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+        for name in re.findall(r"`((?:\w+/)+\w+\.(?:py|yaml|txt))`", text):
+            places = (ROOT / name, ROOT / "clipworks" / name)
+            known = any(place.exists() for place in places) or "NAME" in name
+            assert known or "mine.txt" in name, f"{page.name}: {name}"
+
+
+def test_every_stage_and_room_is_described() -> None:
+    readme, rooms = (ROOT / "README.md").read_text(), (ROOT / "docs/how-it-works.md").read_text()
+    for stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]:
+        assert re.search(rf"^\| `{stage}(@…)?` \|", readme, re.M), stage
+    for room in (ROOT / "clipworks").glob("*/__init__.py"):
+        assert re.search(rf"^\| `{room.parent.name}` \|", rooms, re.M), room.parent.name
+    assert all(model in readme for model in MODELS)
+
+
+def test_every_command_of_the_console_has_help() -> None:
+    for command in app.registered_commands:
+        assert command.callback is not None and command.callback.__doc__
+    assert CliRunner().invoke(app, ["--help"]).exit_code == 0
+
+
+def test_the_changelog_and_the_citation_name_the_version() -> None:
+    version = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.M)
+    assert version
+    assert f"## {version[1]} (" in (ROOT / "CHANGELOG.md").read_text()
+    assert f"version: {version[1]}\n" in (ROOT / "CITATION.cff").read_text()
+    assert Path(ROOT / "LICENSE").exists()

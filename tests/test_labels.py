@@ -1,0 +1,71 @@
+"""Labels: the longest phrase wins, its words are used up, and nobody's words are taken by others."""
+
+import pytest
+
+from clipworks.kit.classes import Synonyms
+from clipworks.writing.labels import Labeller, claims, words
+
+NAMES = ["dog", "hot dog", "cup"]
+LABELLER = Labeller(
+    NAMES, Synonyms(synonyms={"cup": ["cup of tea"]}, other_meanings=["dog house", "world cup"])
+)
+
+
+@pytest.mark.parametrize(
+    ("caption", "expected"),
+    [
+        ("a hot dog", [1]),
+        ("dog, hot dog", [0, 1]),
+        ("a hot", []),
+        ("hot hot dog dog", [0, 1]),
+        ("a dog house", []),
+        ("a dog house dog", [0]),
+        ("the world cup of tea", []),  # the phrase that begins first takes the word
+        ("cup dog cup", [0, 2]),
+        ("a cup of", [2]),
+        ("a cup of tea dog", [0, 2]),
+        ("", []),
+    ],
+)
+def test_words_are_read_once_from_left_to_right(caption: str, expected: list[int]) -> None:
+    assert LABELLER.label(caption) == expected
+
+
+def test_many_captions_are_labelled_in_their_order() -> None:
+    assert LABELLER.label_all(["a cup", "nothing", "dogs"]) == [[2], [], [0]]
+    assert LABELLER.class_names == ("dog", "hot dog", "cup")
+
+
+def test_words_are_folded_and_punctuation_is_a_word() -> None:
+    assert words("The DOG's hot-dog, two_cups!") == [
+        "the",
+        "dog",
+        "hot",
+        "dog",
+        ",",
+        "two",
+        "cups",
+        "!",
+    ]
+
+
+def test_a_phrase_belongs_to_its_class_and_another_meaning_to_none() -> None:
+    found = claims(
+        ["boat", "ship"],
+        Synonyms(synonyms={"boat": ["ship", "Row-Boat"]}, other_meanings=["ship", "boat train"]),
+    )
+    assert found == {("boat",): 0, ("ship",): 1, ("row", "boat"): 0, ("boat", "train"): None}
+
+
+@pytest.mark.parametrize(
+    ("names", "synonyms", "message"),
+    [
+        (["hot dog", "hot-dog"], {}, "base.classes: 'hot dog' and 'hot-dog' are the same words"),
+        (["a", "b"], {"a": ["x"], "b": ["x"]}, "'x' stands for 'a' and for 'b'"),
+        (["hot-dog", "b"], {"b": ["hot dog"]}, "'hot dog' stands for 'hot-dog' and for 'b'"),
+        (["a", "b"], {"b": ["--"]}, "'--' of class 'b' has no letters"),
+    ],
+)
+def test_words_that_two_classes_claim_are_refused(names, synonyms, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Labeller(names, Synonyms(synonyms=synonyms))

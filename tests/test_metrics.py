@@ -1,0 +1,64 @@
+"""Metrics by hand."""
+
+import numpy as np
+import pytest
+
+from clipworks.kit import metrics
+
+LABELS = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0]])
+
+
+def test_cf1_is_of_the_mean_precision_and_recall_and_of1_of_all_decisions() -> None:
+    decided = np.array([[True, False, True], [False, True, False], [False, True, False]])
+    found = metrics.summarise(LABELS, np.array([0.5, 0.25, np.nan]), decided)
+    # Precision 1 and 1, recall 1/2 and 1; the third class, which no image shows, is not counted.
+    assert found.CF1 == 85.71  # 2 · 1 · 0.75 / 1.75
+    assert found.OF1 == 75.0  # 3 of 4 decisions are right, 3 of 4 labels are found
+    assert found.mAP == 37.5
+
+
+def test_a_class_that_is_never_decided_has_no_precision() -> None:
+    labels, decided = np.array([[1, 1], [0, 1]]), np.array([[False, True], [False, False]])
+    found = metrics.summarise(labels, np.array([1.0, 1.0]), decided)
+    assert found.CF1 == 33.33  # precision 0 and 1, recall 0 and 1/2: 2 · 0.5 · 0.25 / 0.75
+    nothing = metrics.summarise(labels, np.array([1.0, 1.0]), np.zeros((2, 2), bool))
+    assert (nothing.CF1, nothing.OF1) == (0.0, 0.0)
+
+
+def test_average_precision_counts_what_stands_above_each_hit() -> None:
+    values = np.array([[0.9, 0.1, 0.5], [0.1, 0.3, 0.5], [0.5, 0.2, 0.5]])
+    found = metrics.average_precision(LABELS, values)
+    np.testing.assert_allclose(found, [(1 + 2 / 3) / 2, 1.0, np.nan])
+    assert metrics.mean_ap(found) == 91.67
+    nothing = metrics.average_precision(np.zeros((2, 3), int), values[:2])
+    assert np.isnan(nothing).all() and nothing.shape == (3,)
+
+
+def test_a_value_that_is_not_finite_is_refused() -> None:
+    values = np.zeros((3, 3))
+    values[1, 1] = np.nan
+    with pytest.raises(ValueError, match="logits hold values that are not finite"):
+        metrics.average_precision(LABELS, values)
+
+
+def test_a_split_that_shows_no_class_is_refused() -> None:
+    metrics.check_labels(LABELS, "test")
+    with pytest.raises(ValueError, match="the test annotations show none of the classes"):
+        metrics.check_labels(np.zeros((2, 3), int), "test")
+
+
+def test_decisions_are_the_highest_or_all_above_a_threshold() -> None:
+    values = np.array([[0.5, 0.0, 0.5, -1.0], [-0.1, 0.2, 0.3, 0.4]])
+    assert metrics.decide(values, top_k=1).tolist() == [
+        [True, False, False, False],  # of equals the first
+        [False, False, False, True],
+    ]
+    assert metrics.decide(values, top_k=2).tolist() == [
+        [True, False, True, False],
+        [False, False, True, True],
+    ]
+    assert metrics.decide(values).tolist() == [
+        [True, False, True, False],
+        [False, True, True, True],
+    ]
+    assert metrics.decide(values, threshold=0.3).sum() == 3
