@@ -23,6 +23,8 @@ def tracked(finished, tmp_path_factory) -> Path:
     for ignored in folder.glob("data/*/.gitignore"):
         ignored.unlink()  # DVC writes them anew
     thimble.run(folder, "git", "init", "-q", "-b", "main")
+    thimble.run(folder, "git", "config", "user.name", "test")  # DVC commits experiments
+    thimble.run(folder, "git", "config", "user.email", "test@example.org")
     thimble.run(folder, *DVC, "commit", "-f")
     thimble.commit(folder, "finished")
     assert CLEAN in thimble.run(folder, *DVC, "status")
