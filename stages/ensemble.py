@@ -12,6 +12,7 @@ from clipworks.kit.classes import read_classes
 from clipworks.kit.cli import run
 from clipworks.kit.params import MODELS, Base, load
 from clipworks.windows import manifest
+from clipworks.windows.params import Infer
 
 INFER = Path("data/infer")
 TEST = Path("data/world/test.json")
@@ -25,6 +26,10 @@ def main() -> None:
     """Write every row of the leaderboard as logits, the routing, and the submission."""
     base, params = load("base", Base), load("ensemble", Ensemble)
     names = read_classes(Path(base.classes))
+    ways = load(
+        "infer", Infer
+    ).windows  # not the folders that are there: these may be of old params
+    wanted = [row for row in rows(MODELS) if row.windows in ways]
     for split in SPLITS:
         manifest.read(INFER / "crops" / split, names)
     conditional = tensors.load(MATRIX, names, stage="cooccurrence")["conditional"]
@@ -33,7 +38,7 @@ def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     tables.write_json(OUT / "routes.json", routes)
     for split in SPLITS:
-        board = leaderboard.score(INFER, split, rows(MODELS), params, routes, conditional)
+        board = leaderboard.score(INFER, split, wanted, params, routes, conditional)
         scored = {name: value.contiguous() for name, value in board.rows.items()}
         images, logits = board.images, scored["ensemble"]
         save_file(scored, str(OUT / f"{split}.safetensors"), metadata=tensors.about(names))

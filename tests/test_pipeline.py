@@ -108,7 +108,8 @@ def test_what_needs_no_torch_does_not_import_it(module: str) -> None:
 @pytest.mark.parametrize("name", STAGES)
 def test_stage_script_and_params_section_share_a_name(name: str) -> None:
     assert (ROOT / f"stages/{name}.py").exists()
-    sections = {entry.split(".")[0] for entry in body(name).get("params", [])}
+    listed = set(body(name).get("params", [])) - {"infer.windows"}  # which ways there are to see
+    sections = {entry.split(".")[0] for entry in listed}
     assert name in sections or name == "check"  # which reads the whole file
     assert sections <= {name, "base", "chat"}
     assert f"stages.{name}" in body(name)["cmd"]

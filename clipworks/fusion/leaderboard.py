@@ -44,15 +44,13 @@ def score(
     routes: Routes,
     conditional: Tensor,
 ) -> Board:
-    """All rows, each from windows seen its way (folder/way/split); what decided, from crops.
-
-    Rows of windows that were not seen are left out.
-    """
+    """The rows that are wanted, each from windows seen its way (folder/way/split); what decided,
+    from crops."""
     board: Board | None = None
     for way in ("crops", "maps"):
-        stored = folder / way / split
         own = [row for row in wanted if row.windows == way]
-        if board is None or (own and stored.exists()):
+        if board is None or own:
+            stored = folder / way / split
             one = score_way(stored, own, params, routes, conditional, deciding=way == "crops")
             board = one if board is None else replace(board, rows={**board.rows, **one.rows})
             assert one.images == board.images, "both ways read the same images"
