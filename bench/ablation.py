@@ -44,7 +44,7 @@ def training_table(bench: Bench, seeds: range) -> dict[str, dict[str, list[float
     recipe = replace(Recipe.of(load("ensemble", Ensemble), "base"), cooccurrence_weight=0.0)
     found: dict[str, dict[str, list[float]]] = {}
     with torch.inference_mode():
-        blended, near = bench.nearest(windows=True)
+        blended, near = bench.nearest("crops", windows=True)
     for name, changes in VARIANTS.items():
         settings = TrainModel.model_validate({**shipped.model_dump(), **changes})
         rows = found.setdefault(name, {"held_out_mAP": [], "test_mAP": []})
@@ -52,7 +52,7 @@ def training_table(bench: Bench, seeds: range) -> dict[str, dict[str, list[float
             result = bench.tune(settings, seed)
             with torch.inference_mode():
                 classes = result.prompts(bench.clip.model)
-                logits = bench.score(blended, classes, windows=True, local=True)
+                logits = bench.score("crops", blended, classes, windows=True, local=True)
                 fused = recipes.model_logits(logits, near, recipe, bench.conditional)
             rows["test_mAP"].append(bench.test_map(fused))
             rows["held_out_mAP"].append(100 * float(np.nanmean(result.class_ap)))

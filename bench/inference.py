@@ -45,7 +45,7 @@ OPTIONS = Options(
     store=torch.float16,
     max_pixels=10**8,
     windows="crops",
-    maps=Maps(resolution=1.0, samples=7, tolerance=0.02),  # the grid of a crop
+    maps=Maps(resolution=1.0, density=1.0, tolerance=0.02),  # the grid of a crop
 )
 Models = dict[str, dict[str, Tensor]]
 

@@ -16,6 +16,7 @@ from clipworks.fusion.params import Ensemble
 from clipworks.fusion.recipes import Recipe
 from clipworks.kit.params import MODELS, load
 from clipworks.tuning.params import TrainModel
+from clipworks.windows.params import Way
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,12 @@ class Ingredients:
     cooccurrence: bool = True
     specialists: bool = True  # one model per class, else the default model alone
     standardise: bool = False  # each window over its classes; not in the authors' recipe
+    maps: bool = False  # windows read off maps, not encoded one by one; not in it either
+
+    @property
+    def way(self) -> Way:
+        """How windows are seen."""
+        return "maps" if self.maps else "crops"
 
 
 FULL = Ingredients()
@@ -71,7 +78,7 @@ class Ensembles:
     def row(self, chosen: Ingredients) -> Row:
         """One combination; what several models share is made, and counted, once."""
         self._needed = {}
-        self._encode(chosen.windows)
+        self._encode(chosen)
         models = MODELS if chosen.tuned and chosen.specialists else (self.params.default_model,)
         by_model = {model: self._model(model, chosen) for model in models}
         if len(models) == 1:
@@ -85,16 +92,18 @@ class Ensembles:
         source = model if chosen.tuned else "hand"
         if chosen.tuned:
             self._train(model)
-        pooled, near = self.bench.pooled, torch.zeros(1, 1, 1)
+        way = chosen.way
+        pooled, near = self.bench.seen[way].pooled, torch.zeros(1, 1, 1)
         if chosen.blend or chosen.similarity:
             blended, near = self._once(
-                ("nearest", chosen.windows), lambda: self.bench.nearest(windows=chosen.windows)
+                ("nearest", way, chosen.windows),
+                lambda: self.bench.nearest(way, windows=chosen.windows),
             )
             pooled = blended if chosen.blend else pooled
         logits = self._once(
-            ("score", source, chosen.windows, chosen.local, chosen.blend),
+            ("score", way, source, chosen.windows, chosen.local, chosen.blend),
             lambda: self.bench.score(
-                pooled, self.classes[source], windows=chosen.windows, local=chosen.local
+                way, pooled, self.classes[source], windows=chosen.windows, local=chosen.local
             ),
         )
         near = near if len(near) == len(logits) else logits.new_zeros(*logits.shape[:2], 1)
@@ -124,10 +133,10 @@ class Ensembles:
         if start != "backbone":
             self._train(start.removeprefix("train/"))
 
-    def _encode(self, windows: bool) -> None:
-        count = self.bench.pooled.shape[1]
-        share = 1.0 if windows else 1 / count
-        self._needed["encode",] = self.bench.encode_seconds * share
+    def _encode(self, chosen: Ingredients) -> None:
+        seen = self.bench.seen[chosen.way]
+        share = 1.0 if chosen.windows else 1 / seen.pooled.shape[1]
+        self._needed["encode", chosen.way] = seen.seconds * share
 
     def _once(self, key: tuple[Any, ...], work: Callable[[], Any]) -> Any:
         """Make a part once; every row that uses it counts its seconds."""

@@ -89,7 +89,7 @@ torch.manual_seed(0)
 features = lambda: {{k: F.normalize(torch.randn(20, 32), dim=-1) for k in ("global", "local", "evidence")}}
 models = {{str(i): features() for i in range(6)}}
 scorer = Scorer.of(models, [str(i) for i in range(20)], {{name: (4.0, 50.0) for name in models}})
-settings = Options(scales={scales}, positional=False, nearest=10, batch_size=256, precision="fp32", store=torch.float16, max_pixels=10**8, windows="crops", maps=Maps(resolution=1.0, samples=1, tolerance=0.0))
+settings = Options(scales={scales}, positional=False, nearest=10, batch_size=256, precision="fp32", store=torch.float16, max_pixels=10**8, windows="crops", maps=Maps(resolution=1.0, density=1.0, tolerance=0.0))
 out = Path("{out}")
 Image.effect_noise((96, 96), 60).convert("RGB").save(out / "a.png")
 work = visual_pass.Pass(clip, scorer, F.normalize(torch.randn(1000, 32), dim=-1), settings, torch.device("cpu"))

@@ -6,6 +6,7 @@ Every variant of a model is then a product of matrices.
 import tempfile
 import time
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from clipworks.tuning.captions import CaptionTable
 from clipworks.tuning.params import TrainModel
 from clipworks.tuning.result import Result
 from clipworks.windows import visual_pass
-from clipworks.windows.params import Infer
+from clipworks.windows.params import Infer, Way
 from clipworks.windows.scorer import Scorer
 from clipworks.windows.tower import Options
 from clipworks.worlds import coco
@@ -39,6 +40,15 @@ CAPTIONS, BACKBONE, WORLD = (
 
 
 @dataclass
+class Seen:
+    """Windows of the test images as the tower saw them one way."""
+
+    pooled: Tensor  # (image, window, dim), float16
+    dense: Tensor  # (image, window, position, dim), float16
+    seconds: float
+
+
+@dataclass
 class Bench:
     """Everything that is read once."""
 
@@ -48,11 +58,9 @@ class Bench:
     features: CaptionFeatures
     groups: dict[str, list[str]]
     labels: np.ndarray
-    pooled: Tensor  # (image, window, dim), float16
-    dense: Tensor  # (image, window, position, dim), float16
+    seen: dict[Way, Seen]
     bank: Tensor
     conditional: Tensor
-    encode_seconds: float
 
     def tune(self, settings: TrainModel, seed: int, start: Any = None) -> Result:
         """Tune one model; `start` gives the prompts that it goes on from."""
@@ -67,10 +75,10 @@ class Bench:
                 scratch=Path(folder) / "state", label=f"seed {seed}",
             ).run()  # fmt: skip
 
-    def nearest(self, *, windows: bool) -> tuple[Tensor, Tensor]:
+    def nearest(self, way: Way, *, windows: bool) -> tuple[Tensor, Tensor]:
         """Global features blended with their nearest captions, and the cosines with these."""
         blended, cosines = [], []
-        for pooled in self.pooled:
+        for pooled in self.seen[way].pooled:
             some = pooled if windows else pooled[:1]
             moved, near = visual.blend_captions(some.float(), self.bank, nearest=10)
             blended.append(moved)
@@ -78,7 +86,7 @@ class Bench:
         return torch.stack(blended), torch.stack(cosines)
 
     def score(
-        self, pooled: Tensor, classes: dict[str, Tensor], *, windows: bool, local: bool
+        self, way: Way, pooled: Tensor, classes: dict[str, Tensor], *, windows: bool, local: bool
     ) -> Tensor:
         """Logits (image, window, 2, class) of one model; zeros where `local` is not wanted."""
         scorer = Scorer.of({"one": classes}, self.names, {"one": (4.0, 50.0)})
@@ -88,7 +96,7 @@ class Bench:
             return torch.stack([both, torch.zeros_like(both)], dim=2)
         found = [
             scorer.score(p[:count].float(), p[:count].float(), d[:count].float())[:, :, 0]
-            for p, d in zip(pooled, self.dense, strict=True)
+            for p, d in zip(pooled, self.seen[way].dense, strict=True)
         ]
         return torch.stack(found)
 
@@ -107,20 +115,14 @@ def prepare(limit: int) -> Bench:
     features = CaptionFeatures(CAPTIONS)
     bank = features.pooled(table.generated_texts())
     scorer = Scorer.of({"hand": hand.one_template(clip, names)}, names, {"hand": (4.0, 50.0)})
-    work = visual_pass.Pass(clip, scorer, bank, Options.of(infer, "crops"), torch.device("cpu"))
     listed = tables.read_json(WORLD / "test.json")
     files, labels = coco.read_labels(WORLD / "annotations/test.json", names)
     images = listed["images"][: limit or None]
-    pooled, dense = [], []
-    begin = time.perf_counter()
-    for cut in tqdm(
-        work.ahead(Path(listed["folder"]), images),
-        total=len(images),
-        desc="encode windows",
-    ):
-        p, d = work.tower.encode([cut])
-        pooled.append(p.half())
-        dense.append(d.half())
+    seen = {}
+    for way in infer.windows:
+        options = Options.of(infer, way)
+        work = visual_pass.Pass(clip, scorer, bank, options, torch.device("cpu"))
+        seen[way] = look(work, Path(listed["folder"]), images, f"encode {way}")
     matrix = load_file("data/cooccurrence/matrix.safetensors")["conditional"]
     groups = tables.read_json(Path("data/hard_groups/groups.json"))
     rows = labels[[files.index(name) for name in images]]
@@ -131,9 +133,20 @@ def prepare(limit: int) -> Bench:
         features,
         groups,
         rows,
-        torch.stack(pooled),
-        torch.stack(dense),
+        seen,
         bank,
         matrix,
-        time.perf_counter() - begin,
     )
+
+
+def look(work: visual_pass.Pass, folder: Path, images: list[str], label: str) -> Seen:
+    """Encode the windows of some images of equal window count."""
+    pooled, dense = [], []
+    begin = time.perf_counter()
+    cuts = iter(tqdm(work.ahead(folder, images), total=len(images), desc=label, mininterval=1))
+    # Several images at once, as the infer stage takes them.
+    while some := list(islice(cuts, 16)):
+        p, d = work.tower.encode(some, torch.float16)
+        pooled.append(p.unflatten(0, (len(some), -1)))
+        dense.append(d.unflatten(0, (len(some), -1)))
+    return Seen(torch.cat(pooled), torch.cat(dense), time.perf_counter() - begin)

@@ -41,8 +41,9 @@ def main() -> None:
         board = leaderboard.score(INFER, split, wanted, params, routes, conditional)
         scored = {name: value.contiguous() for name, value in board.rows.items()}
         images, logits = board.images, scored["ensemble"]
-        save_file(scored, str(OUT / f"{split}.safetensors"), metadata=tensors.about(names))
-        save_file({"windows": board.windows}, str(OUT / f"{split}_windows.safetensors"))
+        about = tensors.about(names)
+        save_file(scored, str(OUT / f"{split}.safetensors"), metadata=about)
+        save_file(board.windows, str(OUT / f"{split}_windows.safetensors"), metadata=about)
         tables.write_json(OUT / f"{split}_images.json", images)
         leaderboard.write_predictions(OUT / f"{split}.parquet", images, names, logits)
     asked = tables.read_json(TEST)["images"]

@@ -17,7 +17,6 @@ INFER = Path("data/infer")
 LEADERBOARD = Path("metrics/leaderboard.json")
 SUMMARY = Path("metrics/summary.json")
 OUT = Path("data/evaluate")
-ROW = "ensemble"  # whose classes and pictures are shown
 
 
 def main() -> None:
@@ -41,17 +40,18 @@ def main() -> None:
             board[row] |= vars(metrics.summarise(truth, ap[row], decided))
     tables.write_json(LEADERBOARD, board)
     tables.write_json(SUMMARY, leaderboard.summary(board))
-    tables.write_frame(OUT / "class_ap.tsv", leaderboard.by_class(names, ap[ROW]))
+    tables.write_frame(OUT / "class_ap.tsv", leaderboard.by_class(names, ap["ensemble"]))
     tables.write_frame(OUT / "leaderboard.tsv", leaderboard.bars(board))
-    with tensors.opened(ENSEMBLE / "test_windows.safetensors", framework="np") as file:
-        windows = file.get_tensor("windows")
+    place = ENSEMBLE / "test_windows.safetensors"
+    windows = tensors.load(place, names, stage="ensemble", framework="np")
     folder = Path(tables.read_json(WORLD / "test.json")["folder"])
     chosen = files[: params.pictures]
     pixels = (images.read(folder / name) for name in chosen)
     boxes = (manifest.boxes_of(INFER / "crops/test", name) for name in chosen)
+    views = pictures.views(rows, windows)
     objects = coco.objects_of(WORLD / "annotations/test.json", names, chosen)
-    shown = map(pictures.Shown, chosen, pixels, truth, rows[ROW], windows, boxes, objects)
-    pictures.page(OUT / "pictures", shown, names, row=ROW)
+    shown = map(pictures.Shown, chosen, pixels, truth, boxes, objects, views)
+    pictures.page(OUT / "pictures", shown, names)
     best = max(board, key=lambda row: board[row]["mAP"])
     print(f"evaluate: best row {best} with {board[best]['mAP']} mAP on {len(files):,} images")
 

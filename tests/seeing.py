@@ -18,9 +18,9 @@ OPTIONS = Options(
     store=torch.float32,
     max_pixels=10**6,
     windows="crops",
-    maps=Maps(resolution=1.0, samples=1, tolerance=0.1),
+    maps=Maps(resolution=1.0, density=1.0, tolerance=0.1),
 )
-HOW = {"windows": "maps", "maps": Maps(resolution=1.5, samples=2, tolerance=0.1)}
+HOW = {"windows": "maps", "maps": Maps(resolution=1.5, density=1.3, tolerance=0.1)}
 SCALES = (scoring.GLOBAL_SCALE, scoring.SPATIAL_SCALE)
 
 

@@ -18,7 +18,7 @@ from clipworks.windows import crops, maps, stored
 from clipworks.windows.boxes import Box, boxes
 from clipworks.windows.params import Infer, Maps
 
-FINE = Maps(resolution=1.0, samples=1, tolerance=0.0)  # the grid of the tiny CLIP: one cell
+FINE = Maps(resolution=1.0, density=1.0, tolerance=0.0)  # the grid of the tiny CLIP: one cell
 
 
 def made(clip, image, found, how, largest=2**40, **changes) -> list[maps.Part]:
@@ -52,7 +52,7 @@ def of_crops(clip, image, found, size=None) -> tuple[torch.Tensor, torch.Tensor]
 @pytest.mark.parametrize(("side", "size", "samples"), [(32, 32, 1), (75, 32, 1), (150, 96, 3)])
 def test_the_whole_image_has_the_features_that_a_crop_of_it_has(clip, side, size, samples) -> None:
     image, whole = crops.pixels(photograph(side, side)), [Box(0, 0, side, side)]
-    how = Maps(resolution=1.0, samples=samples, tolerance=0.0)
+    how = Maps(resolution=1.0, density=1.0, tolerance=0.0)
     pooled, dense = features(clip, made(clip, image, whole, how, size=size), 1)
     expected = of_crops(clip, image, whole, size)
     assert dense.shape == (1, samples**2, 32)
@@ -70,7 +70,7 @@ def test_windows_equal_crops_where_no_border_is_padded(clip) -> None:
     found = [
         Box(x, y, x + 96, y + 96) for x, y in ((0, 0), (96, 96), (192, 192), (64, 0), (96, 32))
     ]
-    how = Maps(resolution=1.0, samples=3, tolerance=0.0)
+    how = Maps(resolution=1.0, density=1.0, tolerance=0.0)
     pooled, dense = features(clip, made(clip, tile.repeat(1, 3, 3), found, how, size=96), 5)
     expected_pooled, expected = of_crops(clip, tile, [Box(0, 0, 96, 96)], 96)
     expected = expected[0].unflatten(0, (3, 3))
@@ -85,7 +85,7 @@ def test_projecting_before_sampling_equals_projecting_the_samples(clip, samples)
     image = crops.pixels(photograph(90, 61))
     found = boxes(90, 61, [2])
     tower = clip.model.visual
-    how = Maps(resolution=1.7, samples=samples, tolerance=0.3)
+    how = Maps(resolution=1.7, density=samples / 1.7, tolerance=0.3)
     for part in made(clip, image, found, how):
         pooled, dense = features_of_samples(clip, part)
         x = visual.normalise(part.pixels[None], clip.mean, clip.std)
@@ -127,7 +127,7 @@ def test_a_slender_window_is_read_at_the_centre_square_that_a_crop_keeps(clip) -
     size = clip.image_size
     cut = crops.cut(image, [slender[0], square[0]], size=size, resize_mode="shortest").int()
     assert (cut[0] - cut[1]).abs().float().mean() < 2
-    for how in (FINE, Maps(resolution=2.0, samples=3, tolerance=0.5)):
+    for how in (FINE, Maps(resolution=2.0, density=1.5, tolerance=0.5)):
         (a, b) = (features(clip, made(clip, image, some[:1], how), 1) for some in (slender, square))
         torch.testing.assert_close(a, b, atol=1e-6, rtol=0)
 
@@ -144,7 +144,7 @@ def test_sizes_within_the_tolerance_share_the_largest_ones_map() -> None:
 def test_points_lie_where_the_windows_do_on_a_map_of_any_size(clip, size) -> None:
     image = crops.pixels(photograph(*size))
     found = [Box(0, 0, *size), *boxes(*size, [2, 3])]
-    how = Maps(resolution=1.5, samples=3, tolerance=0.1)
+    how = Maps(resolution=1.5, density=2, tolerance=0.1)
     seen = []
     for part in made(clip, image, found, how):
         assert part.pixels.shape[1] % 32 == 0 and part.pixels.shape[2] % 32 == 0
@@ -163,7 +163,7 @@ def test_points_lie_where_the_windows_do_on_a_map_of_any_size(clip, size) -> Non
 def test_tiles_change_nothing_but_memory(clip, size, scale) -> None:
     image = crops.pixels(photograph(*size))
     found = [Box(0, 0, *size), *boxes(*size, [scale])]
-    how = Maps(resolution=1.0, samples=2, tolerance=0.0)
+    how = Maps(resolution=1.0, density=2, tolerance=0.0)
     whole = made(clip, image, found, how, reach=1000)
     largest = 49 * 32**2
     tiles = made(clip, image, found, how, largest=largest)

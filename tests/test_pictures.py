@@ -1,6 +1,7 @@
 """The page that shows which windows decided."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -20,10 +21,9 @@ def shown(
         name=more.get("name", "a.png"),
         image=Image.new("RGB", size, "white"),
         labels=np.array(labels),
-        logits=np.array(logits),
-        windows=np.ones(len(labels), int),
         boxes=boxes,
         objects=more.get("objects", []),
+        views=[pictures.View("ensemble", np.array(logits), np.ones(len(labels), int))],
     )
 
 
@@ -33,8 +33,8 @@ def colors(path) -> set[tuple[int, ...]]:
 
 def test_the_window_that_decided_is_drawn_on_the_image(tmp_path) -> None:
     found = shown((420, 420), [[0, 0, 420, 420], [100, 50, 200, 150]], [1], [0.5])
-    pictures.page(tmp_path, [found], ["dog"], row="ensemble")
-    pixels = np.asarray(Image.open(tmp_path / "000.png"))
+    pictures.page(tmp_path, [found], ["dog"])
+    pixels = np.asarray(Image.open(tmp_path / "000-ensemble.png"))
     assert tuple(pixels[148, 150]) == ImageColor.getrgb(pictures.RIGHT)
     assert tuple(pixels[148, 40]) == (255, 255, 255)
 
@@ -44,15 +44,31 @@ def test_the_page_names_files_logits_and_what_was_right_wrong_or_missed(tmp_path
         (420, 420), [[0, 0, 420, 420], [10, 10, 90, 90]], [1, 0, 1], [0.1, 2.5, 3.5],
         objects=[(0, (200, 200, 300, 300))], name="street <1>.png",
     )  # fmt: skip
-    pictures.page(tmp_path, [found], ["dog", "<b>cat</b>", "bus"], row="ensemble")
+    pictures.page(tmp_path, [found], ["dog", "<b>cat</b>", "bus"])
     text = (tmp_path / "index.html").read_text()
     assert "street &lt;1&gt;.png" in text and "&lt;b&gt;cat&lt;/b&gt;" in text
-    lines = pictures.lines(found, ["dog", "cat", "bus"])
+    lines = pictures.lines(found, found.views[0], ["dog", "cat", "bus"])
     assert [(line.tag, line.verdict, line.logit) for line in lines] == [
         ("bus", "right", 3.5), ("cat", "wrong", 2.5), ("dog", "missed", 0.1),
     ]  # fmt: skip
     for color in (pictures.RIGHT, pictures.WRONG, pictures.MISSED):
-        assert ImageColor.getrgb(color) in colors(tmp_path / "000.png")
+        assert ImageColor.getrgb(color) in colors(tmp_path / "000-ensemble.png")
+
+
+def test_each_row_whose_windows_are_known_has_its_own_picture(tmp_path) -> None:
+    one = shown((420, 420), [[0, 0, 420, 420], [100, 50, 200, 150]], [1], [0.5])
+    rows = {
+        "ensemble": np.zeros((1, 1)),
+        "maps_ensemble": np.ones((1, 1)),
+        "other": np.ones((1, 1)),
+    }
+    windows = {"maps_ensemble": np.zeros((1, 1), int), "ensemble": np.ones((1, 1), int)}
+    (views,) = pictures.views(rows, windows)
+    pictures.page(tmp_path, [replace(one, views=views)], ["dog"])
+    found = sorted(path.name for path in tmp_path.glob("*.png"))
+    assert found == ["000-ensemble.png", "000-maps_ensemble.png"]
+    a, b = (Image.open(tmp_path / name).tobytes() for name in found)
+    assert a != b
 
 
 @pytest.mark.parametrize("size", [(640, 200), (1000, 12), (5, 400), (1, 1)])
@@ -60,8 +76,8 @@ def test_many_votes_on_slender_images_are_drawn(tmp_path, size: tuple[int, int])
     small = [0, 0, max(1, size[0] // 6), max(1, size[1] // 6)]
     names = [f"class {i}" for i in range(20)]
     found = shown(size, [[0, 0, *size], small], [1] * 20, [float(i) for i in range(20)])
-    pictures.page(tmp_path / "page", [found], names, row="ensemble")
-    assert (tmp_path / "page/000.png").exists()
+    pictures.page(tmp_path / "page", [found], names)
+    assert (tmp_path / "page/000-ensemble.png").exists()
 
 
 def test_numbers_of_equal_boxes_do_not_cover_each_other() -> None:

@@ -26,5 +26,7 @@ def test_rows_take_the_windows_of_their_way(clip, folder, tmp_path, ways) -> Non
     board = leaderboard.score(tmp_path, "test", wanted, params, routes, torch.zeros(6, 6))
     assert set(board.rows) == {row.name for row in wanted if row.windows in ways}
     assert len(board.images) == len(NAMES) - 2
+    ensembles = {"crops": "ensemble", "maps": "maps_ensemble"}
+    assert list(board.windows) == [ensembles[way] for way in ways]
     if "maps" in ways:
         assert not torch.allclose(board.rows["maps_ensemble"], board.rows["ensemble"])

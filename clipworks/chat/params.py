@@ -7,6 +7,10 @@ from pydantic import BeforeValidator, Field
 from clipworks.kit.params import AtLeastOne, Count, Positive, Section, Share, number
 
 
+class Grammar(Section):
+    """The offline stand-in: nothing to set."""
+
+
 class Transformers(Section):
     """A local chat model."""
 
@@ -40,6 +44,7 @@ class Chat(Section):
     """Who speaks, for compose, caption and filter alike."""
 
     engine: Literal["grammar", "transformers", "openai", "replay"]
+    grammar: Grammar
     transformers: Transformers
     openai: OpenAI
     replay: Replay

@@ -1,9 +1,10 @@
 """The leaderboard's rows as logits, from stored windows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +16,7 @@ from clipworks.fusion.params import Ensemble
 from clipworks.fusion.recipes import Recipe, deciding_window, model_logits
 from clipworks.fusion.routing import combine
 from clipworks.fusion.rows import Row
+from clipworks.kit.ahead import ahead
 from clipworks.kit.errors import InputError
 from clipworks.kit.shapes import Int
 from clipworks.windows import manifest
@@ -25,11 +27,19 @@ Routes = dict[str, dict[str, float]]  # by class: the models that decide it, and
 
 @dataclass(frozen=True)
 class Board:
-    """Logits of shape (image, class) by row, the images' names, and what decided the ensemble.
+    """Logits of shape (image, class) by row, the images' names, and what decided the ensembles.
 
-    `windows`, of shape (image, class), is the window that spoke for each class most, at the model
-    that decides it most; 0 stands for the whole image.
+    `windows`, of shape (image, class), holds for the ensemble of each way of seeing the window that
+    spoke for each class most, at the model that decides it most; 0 stands for the whole image.
     """
+
+    rows: dict[str, Tensor]
+    images: list[str]
+    windows: dict[str, Int[Tensor, "image class"]]
+
+
+class OneWay(NamedTuple):
+    """What `Board` holds, of windows seen one way."""
 
     rows: dict[str, Tensor]
     images: list[str]
@@ -44,18 +54,18 @@ def score(
     routes: Routes,
     conditional: Tensor,
 ) -> Board:
-    """The rows that are wanted, each from windows seen its way (folder/way/split); what decided,
-    from crops."""
-    board: Board | None = None
-    for way in ("crops", "maps"):
+    """The rows that are wanted, each from windows seen its way (folder/way/split)."""
+    found: dict[str, Tensor] = {}
+    windows: dict[str, Tensor] = {}
+    images: list[str] | None = None
+    for way in dict.fromkeys(row.windows for row in wanted):
         own = [row for row in wanted if row.windows == way]
-        if board is None or own:
-            stored = folder / way / split
-            one = score_way(stored, own, params, routes, conditional, deciding=way == "crops")
-            board = one if board is None else replace(board, rows={**board.rows, **one.rows})
-            assert one.images == board.images, "both ways read the same images"
-    assert board is not None
-    return board
+        one = score_way(folder / way / split, own, params, routes, conditional)
+        assert images in (None, one.images), "both ways read the same images"
+        found, images = {**found, **one.rows}, one.images
+        ensemble = next(row.name for row in own if row.join == "routes" and not row.change)
+        windows[ensemble] = one.windows
+    return Board(found, images or [], windows)
 
 
 def score_way(
@@ -64,25 +74,25 @@ def score_way(
     params: Ensemble,
     routes: Routes,
     conditional: Tensor,
-    *,
-    deciding: bool = True,
-) -> Board:
-    """Rows from the stored windows of one folder, streamed; what decided only where it is wanted."""
+) -> OneWay:
+    """Rows from the stored windows of one folder, streamed."""
     order = {name: i for i, name in enumerate(manifest.read(folder, list(routes))["models"])}
-    found: dict[str, list[Tensor]] = {}
-    images: list[str] = []
-    windows: list[Tensor] = []
-    for stored in read(folder):
+    simple = [row for row in wanted if row.join != "scaled_mean"]
+
+    def score(stored: Stored) -> tuple[list[str], list[Tensor], Tensor]:
         some = _Images(stored, order, params, conditional)
-        images += stored.names
-        for row in wanted:
-            if row.join != "scaled_mean":
-                found.setdefault(row.name, []).append(some.logits(row, routes))
-        if deciding:
-            windows.append(some.deciding(routes))
+        return stored.names, [some.logits(row, routes) for row in simple], some.deciding(routes)
+
+    images: list[str] = []
+    parts: list[list[Tensor]] = []
+    windows: list[Tensor] = []
+    for names, logits, decided in _by_threads(score, read(folder)):
+        images += names
+        parts.append(logits)
+        windows.append(decided)
     if not images:
         raise InputError(f"{folder} holds no image; {folder.parent}/bad_images.json says why")
-    done = {name: torch.cat(parts) for name, parts in found.items()}
+    done = {row.name: torch.cat(each) for row, *each in zip(simple, *parts, strict=True)}
     for row in wanted:
         if row.join == "scaled_mean":
             # A class's own scale does not change its AP, so this matters only where models are averaged.
@@ -90,8 +100,16 @@ def score_way(
                 weighing.standardise_classes(done[f"{model}_windows"]) for model in row.models
             ]
             done[row.name] = torch.stack(scaled).mean(dim=0)
-    decided = torch.cat(windows) if windows else torch.zeros(0, 0, dtype=torch.long)
-    return Board(done, images, decided)
+    return OneWay(done, images, torch.cat(windows))
+
+
+def _by_threads(score: Callable[[Stored], Any], some: Iterable[Stored]) -> Iterator[Any]:
+    """Some images a thread. Many small steps are faster so than each of them by all threads."""
+    count = torch.get_num_threads()
+    try:
+        yield from ahead(score, some, threads=count, begin=partial(torch.set_num_threads, 1))
+    finally:
+        torch.set_num_threads(count)
 
 
 class _Images:

@@ -1,8 +1,9 @@
 """Pictures that explain predictions: the windows that decided, and what was there."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jinja2 import Environment
@@ -15,33 +16,56 @@ Box = Sequence[float | int]  # left, top, right, bottom in pixels
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>What decided</title>
 <style>body{font:15px/1.5 system-ui;margin:2em;max-width:80em}
-figure{display:inline-block;vertical-align:top;margin:0 1.5em 2em 0;max-width:{{ side }}px}
-img{max-width:100%}figcaption{overflow-wrap:anywhere}td{padding:0 .8em 0 0}td.n{text-align:right}
+h2{font-size:1em;margin:1.5em 0 .5em;overflow-wrap:anywhere}
+figure{display:inline-block;vertical-align:top;margin:0 1.5em 1em 0;max-width:{{ side }}px}
+img{max-width:100%}td{padding:0 .8em 0 0}td.n{text-align:right}
 .right{color:{{ right }}}.wrong{color:{{ wrong }}}.missed{color:{{ missed }}}</style>
 <h1>What decided</h1>
-<p>Each picture is given as many tags as it has classes (at least one): its highest logits of the row
-<b>{{ row }}</b>. Solid boxes are the windows that spoke for a tag most, numbered as the tags below:
+<p>Each picture is given as many tags as it has classes (at least one): its highest logits of a row
+of the leaderboard, whose name stands below it. Solid boxes are the windows that spoke for a tag most, numbered as the tags below:
 <span class="right">green is right</span>, <span class="wrong">red is wrong</span>. Dashed
 <span class="missed">blue</span> boxes are objects whose class was missed.</p>
-{% for f in figures %}<figure><img src="{{ f.file }}" alt="{{ f.name }}">
-<figcaption><b>{{ f.name }}</b><table>{% for line in f.lines %}<tr class="{{ line.verdict }}">
+{% for one in pictures %}<section><h2>{{ one.name }}</h2>
+{% for f in one.figures %}<figure><img src="{{ f.file }}" alt="{{ one.name }}, {{ f.row }}">
+<figcaption><b>{{ f.row }}</b><table>{% for line in f.lines %}<tr class="{{ line.verdict }}">
 <td>{{ line.mark }}</td><td>{{ line.tag }}</td><td class="n">{{ "%.2f"|format(line.logit) }}</td>
 <td>{{ line.verdict }}</td></tr>{% endfor %}</table></figcaption></figure>
-{% endfor %}</html>
+{% endfor %}</section>{% endfor %}</html>
 """
 
 
 @dataclass(frozen=True)
 class Shown:
-    """An image with what it shows, what was predicted, and the windows behind that."""
+    """An image with what it shows, its windows, and what the rows predict."""
 
     name: str
     image: Image.Image
     labels: np.ndarray  # (class,), 0 or 1
-    logits: np.ndarray  # (class,)
-    windows: np.ndarray  # (class,): the window that decided, as an index into boxes
     boxes: Sequence[Box]  # the first is the whole image
     objects: Sequence[tuple[int, Box]]  # what is annotated: class and box
+    views: Sequence["View"]
+
+
+@dataclass(frozen=True)
+class View:
+    """What a row of the leaderboard predicts for an image, and the windows behind that."""
+
+    row: str
+    logits: np.ndarray  # (class,)
+    windows: np.ndarray  # (class,): the window that decided, as an index into boxes
+
+
+def views(
+    rows: Mapping[str, np.ndarray], windows: Mapping[str, np.ndarray]
+) -> Iterator[list[View]]:
+    """What each row predicts for each image in turn, for the rows whose windows are known.
+
+    Args:
+        rows: logits of shape (image, class) by row.
+        windows: what decided, of the same shape, by row.
+    """
+    for i in range(min(map(len, windows.values()), default=0)):
+        yield [View(row, rows[row][i], decided[i]) for row, decided in sorted(windows.items())]
 
 
 @dataclass(frozen=True)
@@ -55,38 +79,41 @@ class Line:
     boxes: Sequence[Box]
 
 
-def page(out: Path, shown: Iterable[Shown], class_names: Sequence[str], *, row: str) -> None:
-    """Write a picture of each image and index.html; `row` names whose logits are shown."""
+def page(out: Path, shown: Iterable[Shown], class_names: Sequence[str]) -> None:
+    """Write a picture of each image for each row that is shown of it, and index.html."""
     out.mkdir(parents=True, exist_ok=True)
-    figures = []
+    found: list[dict[str, Any]] = []
     for number, one in enumerate(shown):
-        found = lines(one, class_names)
-        file = f"{number:03d}.png"
-        draw(one.image, found).save(out / file, compress_level=1)  # fast; a fifth larger
-        figures.append({"file": file, "name": one.name, "lines": found})
+        figures = []
+        for view in one.views:
+            tags = lines(one, view, class_names)
+            file = f"{number:03d}-{view.row}.png"
+            draw(one.image, tags).save(out / file, compress_level=1)  # fast; a fifth larger
+            figures.append({"file": file, "row": view.row, "lines": tags})
+        found.append({"name": one.name, "figures": figures})
     page = Environment(autoescape=True).from_string(PAGE)
-    text = page.render(figures=figures, row=row, side=SIDE, right=RIGHT, wrong=WRONG, missed=MISSED)
+    text = page.render(pictures=found, side=SIDE, right=RIGHT, wrong=WRONG, missed=MISSED)
     (out / "index.html").write_text(text, encoding="utf-8")
 
 
-def lines(one: Shown, class_names: Sequence[str]) -> list[Line]:
+def lines(one: Shown, view: View, class_names: Sequence[str]) -> list[Line]:
     """The tags that an image is given, highest logit first, then those that it was not."""
     count = max(1, int(one.labels.sum()))
-    chosen = np.argsort(-one.logits, kind="stable")[:count].tolist()
+    chosen = np.argsort(-view.logits, kind="stable")[:count].tolist()
     found = [
         Line(
             str(number),
             class_names[c],
-            float(one.logits[c]),
+            float(view.logits[c]),
             "right" if one.labels[c] else "wrong",
-            [one.boxes[one.windows[c]]],
+            [one.boxes[view.windows[c]]],
         )
         for number, c in enumerate(chosen, 1)
     ]
     for c in (int(c) for c in np.flatnonzero(one.labels) if c not in chosen):
         boxes = [box for name, box in one.objects if name == c]
         number = str(len(found) + 1)
-        found.append(Line(number, class_names[c], float(one.logits[c]), "missed", boxes))
+        found.append(Line(number, class_names[c], float(view.logits[c]), "missed", boxes))
     return found
 
 

@@ -2,8 +2,8 @@
 
 Crops keep the centre square of a window ("shortest"). Windows whose squares are equally large share
 a map: the whole image, resized so that the square is as large as the tower's input (times
-`resolution`), goes through the trunk once. A window is then `samples` x `samples` points of that
-map, bilinearly between its cells, which the attention pool takes as it takes a crop's positions
+`resolution`), goes through the trunk once. A window is then a grid of points of that map (`density`
+for each cell of its side), bilinearly between its cells, which the attention pool takes as it takes a crop's positions
 (without positional embedding: a window has no place of its own).
 
 All but the softmax is linear in the map, so keys, values and dense features are projected once per
@@ -25,9 +25,7 @@ from clipworks.kit.errors import InputError
 from clipworks.kit.shapes import Float, Int, UInt8
 from clipworks.windows import crops
 from clipworks.windows.boxes import Box
-from clipworks.windows.params import Maps
-
-STRIDE = 32  # pixels of a map's cell: what open_clip's ModifiedResNet makes of any size
+from clipworks.windows.params import STRIDE, Maps
 
 
 def check(backbone: Backbone) -> None:
@@ -85,11 +83,12 @@ def parts(
     """
     height, width = image.shape[1:]
     found = []
+    samples = how.samples(size)
     for side, members in _sizes(boxes, how.tolerance):
         scale = size * how.resolution / side
         columns, rows = (max(1, round(x * scale / STRIDE)) for x in (width, height))
         squares = torch.tensor([_square(boxes[i]) for i in members], dtype=torch.float64)
-        steps = (torch.arange(how.samples, dtype=torch.float64) + 0.5) / how.samples
+        steps = (torch.arange(samples, dtype=torch.float64) + 0.5) / samples
         left, top, extent = (squares[:, i, None] for i in range(3))
         across = ((left + extent * steps) * (columns / width) - 0.5).clamp(0, columns - 1)
         down = ((top + extent * steps) * (rows / height) - 0.5).clamp(0, rows - 1)

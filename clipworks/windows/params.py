@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from clipworks.kit.errors import InputError
 from clipworks.kit.params import AtLeastOne, Count, Number, Positive, Section, Share
 
+STRIDE = 32  # pixels of a map's cell: what open_clip's ModifiedResNet makes of any size
 Way = Literal["crops", "maps"]
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -15,8 +16,12 @@ class Maps(Section):
     """How windows are read off maps."""
 
     resolution: Positive  # a window's side on its map, as a multiple of the tower's input
-    samples: AtLeastOne  # points a side that are read of a window
+    density: Positive  # points that are read of a window, for each cell of its side
     tolerance: Annotated[Number, Field(ge=0)]  # windows whose sides differ by no more share a map
+
+    def samples(self, size: int) -> int:
+        """Points a side that are read of a window, for a tower that takes `size` pixels."""
+        return max(1, round(self.density * self.resolution * size / STRIDE))
 
 
 class Infer(Section):

@@ -133,7 +133,7 @@ class Tower:
         blank = torch.zeros(1, 3, size, size, device=self._device)
         _, positions, dim = visual.features(self._tower, blank, positional=False)[1].shape
         if self._options.windows == "maps":
-            positions = self._options.maps.samples**2
+            positions = self._options.maps.samples(size) ** 2
         return 2 * dim * (1 + positions)
 
     def _autocast(self) -> torch.autocast:

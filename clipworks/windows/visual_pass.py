@@ -1,8 +1,7 @@
 """One pass of the visual tower over all windows of all images, scored by all models at once."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from clipworks.clip import visual
 from clipworks.clip.backbone import Backbone
+from clipworks.kit.ahead import ahead
 from clipworks.windows.scorer import Scorer
 from clipworks.windows.tower import Cut, Options, Seen, Tower
 
@@ -35,15 +35,7 @@ class Pass:
 
     def ahead(self, folder: Path, names: Sequence[str]) -> Iterator[Cut]:
         """Images in order, decoded by threads a few images ahead of who takes them."""
-        with ThreadPoolExecutor(READERS) as pool:
-            rest = iter(names)
-            waiting: list[Future[Cut]] = []
-            for name in islice(rest, 2 * READERS):
-                waiting.append(pool.submit(self.tower.cut, folder, name))
-            while waiting:
-                yield waiting.pop(0).result()
-                for name in islice(rest, 1):
-                    waiting.append(pool.submit(self.tower.cut, folder, name))
+        return ahead(partial(self.tower.cut, folder), names, threads=READERS)
 
     def score(self, cuts: Iterable[Cut]) -> dict[str, Tensor]:
         """Score images as they come.
