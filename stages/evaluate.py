@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from clipworks.kit import metrics, tables, tensors
+from clipworks.kit import images, metrics, tables, tensors
 from clipworks.kit.classes import read_classes
 from clipworks.kit.cli import run
 from clipworks.kit.params import Base, load
 from clipworks.report import leaderboard, pictures
 from clipworks.report.params import Evaluate
-from clipworks.windows import images, manifest
+from clipworks.windows import manifest
 from clipworks.worlds import coco
 
 WORLD = Path("data/world")

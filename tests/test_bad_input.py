@@ -18,9 +18,8 @@ from bad_world import MADE, World
 from PIL import Image
 
 from clipworks.fusion import leaderboard
-from clipworks.kit import cli
+from clipworks.kit import cli, images
 from clipworks.kit.classes import read_classes
-from clipworks.windows import images
 from clipworks.writing import filtering
 
 

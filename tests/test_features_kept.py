@@ -26,7 +26,7 @@ def test_a_changed_model_starts_from_the_features_kept(
     def blind(*_):
         raise AssertionError("an image was looked at")
 
-    monkeypatch.setattr("clipworks.windows.images.read", blind)
+    monkeypatch.setattr("clipworks.kit.images.read", blind)
     again = run(clip, models, folder, tmp_path / "b", tmp_path / "sb", features=kept, **way)
     fast = run(clip, changed, folder, tmp_path / "fast", tmp_path / "sf", features=kept, **way)
     assert again == fast == bad and set(bad) == {"empty.jpg", "gone.png"}

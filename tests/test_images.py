@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipworks.windows import crops, images
+from clipworks.kit import images
+from clipworks.windows import crops
 from clipworks.windows.boxes import boxes
 
 MANY = 10**8

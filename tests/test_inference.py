@@ -12,9 +12,10 @@ from clipworks.clip import hand, scoring, visual
 from clipworks.fusion import leaderboard
 from clipworks.fusion.params import Ensemble
 from clipworks.fusion.rows import rows
+from clipworks.kit import images
 from clipworks.kit.params import load
 from clipworks.tuning.prompts import Prompts
-from clipworks.windows import crops, images, manifest, shards, stored
+from clipworks.windows import crops, manifest, shards, stored
 from clipworks.windows.boxes import Box, boxes
 from clipworks.windows.scorer import Scorer
 

@@ -101,15 +101,21 @@ def load(folder: Path, *, device: str | torch.device = "cpu") -> Backbone:
             "whose tokenizer is another than CLIP's; choose a model of open_clip with a CLIP text tower"
         )
     model = open_clip.create_model(f"local-dir:{folder.resolve()}", device=device)
+    return frozen(model, config["model_cfg"], config["preprocess_cfg"], name=str(folder))
+
+
+def frozen(
+    model: nn.Module, model_config: dict[str, Any], preprocess: dict[str, Any], *, name: str
+) -> Backbone:
+    """A model of open_clip with what its configs say of texts and images, for inference alone."""
     model.eval().requires_grad_(False)
-    preprocess = config["preprocess_cfg"]
-    size = preprocess.get("size", config["model_cfg"]["vision_cfg"]["image_size"])
+    size = preprocess.get("size", model_config["vision_cfg"]["image_size"])
     return Backbone(
         model=model,
-        tokenizer=tokenizer(text_config.get("context_length", 77)),
+        tokenizer=tokenizer(model_config["text_cfg"].get("context_length", 77)),
         image_size=size if isinstance(size, int) else size[0],
         mean=tuple(preprocess.get("mean", OPENAI_MEAN)),
         std=tuple(preprocess.get("std", OPENAI_STD)),
         resize_mode=preprocess.get("resize_mode", "shortest"),
-        name=str(folder),
+        name=name,
     )

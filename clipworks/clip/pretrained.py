@@ -13,7 +13,8 @@ from safetensors import SafetensorError
 from torch import nn
 
 import clipworks.kit.torchvision_ops  # noqa: F401  (before open_clip)
-from clipworks.clip.backbone import CONFIG, read_config
+from clipworks.clip import backbone
+from clipworks.clip.backbone import CONFIG, Backbone, read_config
 from clipworks.kit.errors import InputError
 
 import open_clip  # isort: skip
@@ -132,6 +133,29 @@ def load(
         key = "pretrained" if checkpoint is None else "checkpoint"
         raise InputError(f"backbone.{key}: {source} cannot be loaded as {name}: {first}") from None
     return model, config, dict(open_clip.get_model_preprocess_cfg(model))
+
+
+def named(word: str) -> Backbone:
+    """A model by a word of the command line.
+
+    Args:
+        word: NAME:TAG as open_clip names its weights ("ViT-B-32:openai"), NAME:FILE for weights of
+            one's own, or a folder with open_clip's config and weights.
+
+    Raises:
+        InputError: none of these; or see `load`.
+    """
+    if Path(word).is_dir():
+        return backbone.load(Path(word))
+    name, colon, source = word.partition(":")
+    if not colon:
+        raise InputError(
+            f"model {word!r} is no folder; write NAME:TAG as open_clip names its weights "
+            "(ViT-B-32:openai), NAME:FILE, or a folder such as models/backbone"
+        )
+    file = Path(source) if Path(source).is_file() else None
+    model, config, preprocess = load(name, source, file, "auto")
+    return backbone.frozen(model, config, preprocess, name=word)
 
 
 def _check_reachable(name: str, tag: str) -> None:

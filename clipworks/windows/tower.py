@@ -10,8 +10,9 @@ from torch import Tensor
 
 from clipworks.clip import visual
 from clipworks.clip.backbone import Backbone
+from clipworks.kit import images
 from clipworks.kit.shapes import UInt8
-from clipworks.windows import crops, images, maps
+from clipworks.windows import crops, maps
 from clipworks.windows.boxes import Box, boxes
 from clipworks.windows.params import Infer, Maps, Way
 

@@ -14,12 +14,14 @@ class BadImage(Exception):
     """An image that cannot be used; its text is the reason, fit for a report."""
 
 
-def read(path: Path, *, max_pixels: int | None = None) -> Image.Image:
+def read(
+    path: Path, *, max_pixels: int | None = None, key: str = "infer.max_pixels"
+) -> Image.Image:
     """Decode an image to 8-bit RGB, upright.
 
     EXIF orientation is applied, transparency is laid on white, 16-bit grey is scaled, an animation
     gives its first frame. The file's content counts, not its extension. Without `max_pixels` any size
-    is taken: for images that were read before.
+    is taken: for images that were read before. `key` is what people know the limit by.
 
     Raises:
         BadImage: missing, empty, truncated, no image, more than `max_pixels`, or too slender.
@@ -32,7 +34,7 @@ def read(path: Path, *, max_pixels: int | None = None) -> Image.Image:
             with Image.open(path) as image:
                 if max_pixels is not None and image.width * image.height > max_pixels:
                     raise BadImage(
-                        f"{image.width} x {image.height} pixels are more than infer.max_pixels "
+                        f"{image.width} x {image.height} pixels are more than {key} "
                         f"({max_pixels:,})"
                     )
                 if max(image.size) > SLENDER * min(image.size):

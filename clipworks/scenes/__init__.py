@@ -1,0 +1,1 @@
+"""Zero-shot scene classification: prompts by the hundred, sharpened pictures, several CLIPs."""

@@ -1,0 +1,155 @@
+"""Classify a folder of one's own pictures: class names in, probabilities out, nothing trained."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+
+from clipworks.clip.backbone import Backbone
+from clipworks.kit import images
+from clipworks.kit.classes import read_classes
+from clipworks.kit.errors import InputError
+from clipworks.kit.shapes import Float
+from clipworks.scenes import encoding, pooling
+from clipworks.scenes.prompts import PromptFile, PromptSet
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# What every class gets where people give no file: its name, and CLIP's templates.
+PLAIN = PromptFile(
+    templates={"name": ["{}"], "own": ["a photo of a {}", "an image of a {}"]},
+    imagenet={"imagenet": "all"},
+    sentences={},
+)
+SCALE = 100.0  # cosine -> logit, as CLIP was trained
+MAX_PIXELS = 200_000_000
+TABLES = (".csv", ".parquet", ".json")
+Pooling = Literal["shared_softmax", "embedding_mean", "template_softmax"]
+
+
+@dataclass(frozen=True)
+class Classified:
+    """Class probabilities of the pictures that could be read, and why the others could not."""
+
+    classes: tuple[str, ...]
+    pictures: list[str]
+    probabilities: Float[np.ndarray, "picture class"]
+    bad: dict[str, str]
+
+    def frame(self) -> "pd.DataFrame":
+        """One line a picture, most certain first; those without an answer last, with the reason."""
+        import pandas as pd
+
+        best = self.probabilities.argmax(axis=1)
+        found = pd.DataFrame(
+            {
+                "picture": self.pictures,
+                "label": [self.classes[i] for i in best],
+                "probability": self.probabilities.max(axis=1),
+                **{f"probability {n}": p for n, p in zip(self.classes, self.probabilities.T, strict=True)},
+                "error": "",
+            }
+        )  # fmt: skip
+        found = found.sort_values("probability", ascending=False, kind="stable")
+        lost = pd.DataFrame(
+            {"picture": list(self.bad), "label": "", "error": list(self.bad.values())}
+        )
+        return pd.concat([found, lost], ignore_index=True) if self.bad else found
+
+
+def class_list(text: str) -> list[str]:
+    """Class names from "a,b,c", or from a file with one a line.
+
+    Raises:
+        InputError: fewer than two, or one twice.
+    """
+    if Path(text).is_file():
+        return read_classes(Path(text))
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"--classes names {twice} twice")
+    if len(names) < 2:
+        raise InputError(
+            f"--classes {text!r}: at least two are needed, as a,b,c or as a file with one a line"
+        )
+    return names
+
+
+def classify(
+    folder: Path,
+    names: Sequence[str],
+    models: Sequence[Backbone],
+    prompts: PromptSet,
+    *,
+    how: Pooling = "shared_softmax",
+    sharpen: float = 1.0,
+    batch_size: int = 32,
+    device: torch.device | None = None,
+) -> Classified:
+    """Probabilities of every picture by the mean of all models, one model after the other.
+
+    Args:
+        names: picture files, relative to the folder.
+        sharpen: factor; 1 leaves the pictures as they are.
+
+    Raises:
+        InputError: no picture can be read.
+    """
+    device = device or torch.device("cpu")
+    bad: dict[str, str] = {}
+
+    def read(path: Path) -> Image.Image | None:
+        try:
+            return images.read(path, max_pixels=MAX_PIXELS, key="the allowed pixels")
+        except images.BadImage as error:
+            bad[path.relative_to(folder).as_posix()] = str(error)
+            return None
+
+    total: np.ndarray | None = None
+    for model in models:
+        texts = encoding.text_features(model, prompts.texts, batch_size=256, device=device).numpy()
+        parts, places = [], []
+        for some, features in encoding.image_features(
+            model, [folder / name for name in names], [sharpen], batch_size=batch_size, read=read,
+            device=device, label=f"classify by {model.name}",
+        ):  # fmt: skip
+            cosines = features[0].numpy() @ texts.T
+            parts.append(pooling.by_class(how, cosines, texts, prompts.owner, SCALE))
+            places += some
+        if not parts:
+            first = next(iter(bad.items()))
+            raise InputError(
+                f"{folder}: none of {len(names)} pictures can be read; {first[0]}: {first[1]}"
+            )
+        found = np.concatenate(parts)
+        total = found if total is None else total + found
+    assert total is not None
+    order = [name for name in names if name in bad]
+    return Classified(
+        prompts.classes,
+        [names[i] for i in places],
+        pooling.to_one(total),
+        {name: bad[name] for name in order},
+    )
+
+
+def check_out(path: Path) -> None:
+    """Raises InputError for a table of a kind that is not written; before anything is encoded."""
+    if path.suffix not in TABLES:
+        raise InputError(f"--out {path}: write a table as {', '.join(TABLES)}")
+
+
+def write(path: Path, frame: "pd.DataFrame") -> None:
+    """A table as csv, parquet or JSON, by its suffix."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".csv":
+        frame.to_csv(path, index=False, lineterminator="\n")
+    elif path.suffix == ".parquet":
+        frame.to_parquet(path, index=False)
+    else:
+        frame.to_json(path, orient="records", indent=1, force_ascii=False)

@@ -1,0 +1,132 @@
+"""A folder of pictures: the contest's layout, one folder per class, or any other.
+
+    FOLDER/classes.json        names; a name's position is its label
+    FOLDER/Scene/<any>/*.jpg   pictures
+    FOLDER/labels.csv          where labels are known, in the form of a submission
+
+A picture's row id is its position in natural order, in which 2.jpg comes before 10.jpg.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from clipworks.kit import tables
+from clipworks.kit.errors import InputError
+from clipworks.kit.files import NONE
+from clipworks.scenes import submissions
+from clipworks.scenes.params import Folders
+
+CLASSES, PICTURES, LABELS = "classes.json", "Scene", "labels.csv"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Pictures of a folder in natural order, and their labels where the folder tells them."""
+
+    folder: Path
+    classes: tuple[str, ...]
+    images: tuple[str, ...]  # relative to the folder
+    labels: tuple[int, ...] | None
+
+
+def natural_order(names: Iterable[str]) -> list[str]:
+    """Runs of digits compare as whole numbers, the rest by code point."""
+
+    def key(name: str) -> tuple[list[Any], str]:
+        pieces = re.split(r"([0-9]+)", name)  # text and digits in turn, text first
+        return [int(p) if i % 2 else p for i, p in enumerate(pieces)], name
+
+    return sorted(names, key=key)
+
+
+def pictures_in(folder: Path) -> list[str]:
+    """Picture files under a folder, all the way down, relative to it, in natural order.
+
+    A file counts by its extension, so that a broken picture is found and named later.
+
+    Raises:
+        InputError: no such folder, or no picture in it.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{str(folder)!r} is no folder; give a folder of pictures")
+    known = Image.registered_extensions()
+    names = [
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.suffix.lower() in known and path.is_file()
+    ]
+    if not names:
+        raise InputError(
+            f"{folder} holds no pictures (nor do its sub-folders); known are files such as .jpg, "
+            ".png and .webp"
+        )
+    return natural_order(names)
+
+
+def read_classes(path: Path) -> tuple[str, ...]:
+    """classes.json: a list of at least two names.
+
+    Raises:
+        InputError: another form, or a name twice.
+    """
+    names = tables.read_json(path)
+    if not isinstance(names, list) or len(names) < 2 or not all(isinstance(n, str) for n in names):
+        raise InputError(f"{path} must be a JSON list of at least two class names")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"{path} names {twice} twice")
+    return tuple(names)
+
+
+def read(folder: Path) -> Listed:
+    """List a folder.
+
+    Classes come from classes.json, or else from the names of the sub-folders. Labels come from
+    labels.csv, or else from sub-folders that are all named as classes; the contest's one sub-folder
+    of any name tells none.
+
+    Raises:
+        InputError: no pictures, or neither classes.json nor sub-folders.
+    """
+    top = folder / PICTURES if (folder / PICTURES).is_dir() else folder
+    images = pictures_in(top)
+    parents = [name.split("/")[0] if "/" in name else "" for name in images]
+    if (folder / CLASSES).exists():
+        classes = read_classes(folder / CLASSES)
+    elif all(parents) and len(set(parents)) > 1:
+        classes = tuple(sorted(set(parents)))
+    else:
+        raise InputError(
+            f"{folder}: no {CLASSES} and no sub-folders of pictures named as classes; "
+            f'write {CLASSES}, such as ["kitchen", "street"]'
+        )
+    labels: list[int] | None = None
+    if (folder / LABELS).exists():
+        labels = submissions.read(folder / LABELS, rows=len(images), classes=len(classes)).tolist()
+    elif set(parents) <= set(classes):
+        labels = [classes.index(parent) for parent in parents]
+    return Listed(top, classes, tuple(images), None if labels is None else tuple(labels))
+
+
+def read_split(params: Folders, split: str) -> Listed:
+    """List the folder of a split; without a validation folder that split has no pictures.
+
+    Raises:
+        InputError: the validation folder has other classes than the test folder.
+    """
+    test = read(Path(params.test))
+    if split == "test":
+        return test
+    if Path(params.validation) == NONE:
+        return Listed(test.folder, test.classes, (), None)
+    found = read(Path(params.validation))
+    if found.classes != test.classes:
+        raise InputError(
+            f"world.folder: {params.validation} has the classes {list(found.classes)}, "
+            f"{params.test} has {list(test.classes)}; both need the same, in one order"
+        )
+    return found

@@ -1,0 +1,60 @@
+"""The table: the only stage that reads labels."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+from safetensors.numpy import load_file
+
+from clipworks.kit import tables
+from clipworks.kit.cli import run
+from clipworks.kit.params import load
+from clipworks.scenes import drawing, evaluation, pooling, table
+from clipworks.scenes.cache import Cache
+from clipworks.scenes.params import Evaluate
+from clipworks.scenes.prompts import PromptSet
+from clipworks.scenes.recipes import Recipe
+
+LABELS = Path("data/world/labels")
+PROMPTS = Path("data/prompts/prompts.json")
+PROBABILITIES = Path("data/probabilities")
+ENSEMBLE = Path("data/ensemble")
+TABLE = Path("metrics/table.json")
+SUMMARY = Path("metrics/summary.json")
+OUT = Path("data/evaluate")
+
+
+def main() -> None:
+    """Write accuracy, interval and McNemar's p of every row, and one row's confusion matrix."""
+    params, prompts = load("evaluate", Evaluate), PromptSet.load(PROMPTS)
+    truth, about = evaluation.truths(LABELS), tables.read_json(ENSEMBLE / "rows.json")
+    scored = {split: load_file(str(ENSEMBLE / f"{split}.safetensors")) for split in truth}
+    choices = tables.read_json(ENSEMBLE / "choices.json")
+    if len(truth) == 2:
+        chosen, made = evaluation.choose_on_validation(
+            Recipe.load(choices["fixed"]),
+            {split: Cache(PROBABILITIES, split) for split in truth},
+            truth["validation"],
+            prompts,
+            steps=about["steps"],
+        )
+        scored = {split: {**rows, **made[split]} for split, rows in scored.items()}
+        choices["validation"] = asdict(chosen)
+    right = {split: evaluation.right(truth[split], rows) for split, rows in scored.items()}
+    board = table.board(right, about["rows"], confidence=params.confidence)
+    tables.write_json(TABLE, board)
+    tables.write_json(SUMMARY, table.summary(board))
+    tables.write_json(OUT / "choices.json", choices)
+    if "test" in truth:
+        labels = pooling.decide(scored["test"][params.row])
+        counts = table.confusion(truth["test"], labels, prompts.classes)
+        drawing.confusion(OUT / "confusion.png", counts, params.row)
+        tables.write_frame(OUT / "classes.tsv", table.per_class(counts))
+        tables.write_frame(OUT / "table.tsv", table.bars(board))
+        pd.DataFrame(right["test"]).to_parquet(OUT / "right.parquet", index=False)
+    best = max(board, key=lambda row: board[row]["accuracy"], default="none: no labels are known")
+    print(f"evaluate: {len(board)} rows, the best is {best} -> {TABLE}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,194 @@
+"""solutions/scenes from end to end, small; and its dvc.yaml tells the truth."""
+
+import importlib.util
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from test_pipeline import imported, rooms
+
+from clipworks.kit import tables
+from clipworks.scenes import submissions
+
+ROOT = Path(__file__).parent.parent
+SOLUTION = ROOT / "solutions/scenes"
+STAGES = yaml.safe_load((SOLUTION / "dvc.yaml").read_text())["stages"]
+MODELS = ("narrow", "wide")
+ORDER = (
+    "world", *(f"model@{m}" for m in MODELS), "prompts", *(f"probabilities@{m}" for m in MODELS),
+    "ensemble", "submit", "evaluate",
+)  # fmt: skip
+SMALL: dict[str, Any] = {
+    "world.miniature.validation": 12,
+    "world.miniature.test": 18,
+    "world.miniature.scene.side": 64,
+    **{f"model.{m}.images": 60 for m in MODELS},
+    **{f"model.{m}.trunk_steps": 2 for m in MODELS},
+    **{f"model.{m}.pair_steps": 2 for m in MODELS},
+    **{f"probabilities.{m}.sharpen": [1, 2.0, 2.3] for m in MODELS},
+    "ensemble.steps": 2,
+}
+
+
+def body(name: str) -> dict:
+    return STAGES[name].get("do", STAGES[name])
+
+
+def change(folder: Path, changes: dict[str, Any]) -> None:
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    for key, value in changes.items():
+        *places, last = key.split(".")
+        section = params
+        for place in places:
+            section = section[place]
+        section[last] = value
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+
+
+def run(name: str, monkeypatch: pytest.MonkeyPatch | None = None) -> None:
+    """A stage of this solution, from the working folder."""
+    stage, _, key = name.partition("@")
+    spec = importlib.util.spec_from_file_location(
+        f"scenes_{stage}", SOLUTION / f"stages/{stage}.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.main(*([key] if key else []))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """The solution with everything small, every stage run once. Not to be changed: copy it."""
+    folder = tmp_path_factory.mktemp("scenes") / "project"
+    shutil.copytree(SOLUTION / "data/templates", folder / "data/templates")
+    shutil.copyfile(SOLUTION / "data/none", folder / "data/none")
+    shutil.copyfile(SOLUTION / "params.yaml", folder / "params.yaml")
+    change(folder, SMALL)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for stage in ORDER:
+            run(stage)
+    return folder
+
+
+def test_the_pipeline_ends_with_a_table_a_submission_and_a_confusion_matrix(finished) -> None:
+    board = json.loads((finished / "metrics/table.json").read_text())
+    for row in ("name", "imagenet_80", "blur", "ensemble", "only_wide", "embedding_mean",
+                "template_softmax", "log_sum_exp", "drop", "choice_consensus",
+                "choice_validation"):  # fmt: skip
+        one = board[row]
+        assert 0 <= one["low"] <= one["accuracy"] <= one["high"] <= 100
+        assert one["p"] is None or 0 <= one["p"] <= 1
+    assert set(board) >= {line["against"] for line in board.values() if line["against"]}
+    labels = submissions.read(finished / "data/submit/submission.csv", rows=18, classes=6)
+    truth = submissions.known_labels(finished / "data/world/labels/test.csv")
+    assert board["ensemble"]["accuracy"] == round(100 * float((labels == truth).mean()), 2)
+    right = pd.read_parquet(finished / "data/evaluate/right.parquet")
+    assert right["ensemble"].tolist() == (labels == truth).tolist()
+    assert (finished / "data/evaluate/confusion.png").stat().st_size > 1000
+    classes = pd.read_csv(finished / "data/evaluate/classes.tsv", sep="\t")
+    assert classes["pictures"].sum() == 18
+    summary = json.loads((finished / "metrics/summary.json").read_text())
+    assert summary["ensemble"] == board["ensemble"]["accuracy"] and len(summary) <= 8
+
+
+def copied(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(finished, tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    return tmp_path / "project"
+
+
+def test_labels_of_the_test_split_change_no_answer(finished, tmp_path, monkeypatch) -> None:
+    folder = copied(finished, tmp_path, monkeypatch)
+    before = (folder / "data/submit/submission.csv").read_bytes()
+    labels = folder / "data/world/labels/test.csv"
+    wrong = [(label + 1) % 6 for label in submissions.known_labels(labels).tolist()]
+    submissions.write(labels, wrong)
+    shutil.rmtree(folder / "data/ensemble")
+    choices = json.loads((folder / "data/evaluate/choices.json").read_text())
+    for stage in ("ensemble", "submit", "evaluate"):
+        run(stage)
+    assert (folder / "data/submit/submission.csv").read_bytes() == before
+    assert json.loads((folder / "data/evaluate/choices.json").read_text()) == choices
+
+
+def test_pictures_of_ones_own_need_no_labels_and_no_validation(
+    finished, tmp_path, monkeypatch
+) -> None:
+    folder = copied(finished, tmp_path, monkeypatch)
+    own = tmp_path / "own"
+    shutil.copytree(folder / "data/world/pictures/test", own)
+    shutil.rmtree(folder / "data")
+    shutil.copytree(SOLUTION / "data/templates", folder / "data/templates")
+    change(folder, {"world.source": "folder", "world.folder.test": str(own)})
+    for stage in ORDER:
+        if not stage.startswith("model"):
+            run(stage)
+    assert len(submissions.read(folder / "data/submit/submission.csv")) == 18
+    assert json.loads((folder / "metrics/table.json").read_text()) == {}
+
+
+def test_a_broken_picture_stops_the_stage_with_its_name(finished, tmp_path, monkeypatch) -> None:
+    folder = copied(finished, tmp_path, monkeypatch)
+    next((folder / "data/world/pictures/test").rglob("7.jpg")).write_bytes(b"none")
+    with pytest.raises(ValueError, match=r"7\.jpg cannot be read as a picture"):
+        run("probabilities@wide")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "stage", "message"),
+    [
+        ("submit.row", "best", "submit", "submit.row: no row 'best'; there are"),
+        ("ensemble.drop", 0.99, "ensemble", "ensemble.drop drops all probabilities of 12 of 12"),
+        ("ensemble.groups", ["nam"], "ensemble", r"no prompt group \['nam'\]"),
+        ("ensemble.pooling", "mean", "ensemble", "section 'ensemble', key 'pooling'"),
+        ("prompts.file", "data/templates/contest.yaml", "prompts", "which are no classes"),
+        ("base.places", ["street", "moon"], "world", r"no such place: \['moon'\]"),
+        ("model.wide.width", 7, "model@wide", "width 7 is odd"),
+    ],
+)
+def test_wrong_params_are_refused_by_name(
+    finished, tmp_path, monkeypatch, key, value, stage, message
+) -> None:
+    folder = copied(finished, tmp_path, monkeypatch)
+    change(folder, {key: value})
+    with pytest.raises(ValueError, match=message):
+        run(stage)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_stage_script_params_and_rooms_agree(name: str) -> None:
+    script = SOLUTION / f"stages/{name}.py"
+    assert len(script.read_text().splitlines()) <= 65
+    sections = {entry.split(".")[0] for entry in body(name)["params"]}
+    assert name in sections and sections <= {name, "base"}
+    modules = re.findall(r"^from (clipworks[\w.]*) import (.+)$", script.read_text(), re.M)
+    files: set[str] = set()
+    for module, listed in modules:
+        files |= imported(module, set())
+        for part in re.split(r",\s*", listed.strip("() ")):
+            if (ROOT / f"{module}.{part}".replace(".", "/")).with_suffix(".py").exists():
+                files |= imported(f"{module}.{part}", set())
+    declared = {dep for dep in body(name)["deps"] if dep.startswith("clipworks/")}
+    assert declared == rooms(files - {"clipworks/__init__.py"})
+    assert f"stages/{name}.py" in body(name)["deps"]
+
+
+def test_only_evaluate_reads_labels() -> None:
+    readers = {n for n in STAGES if any("world/labels" in dep for dep in body(n)["deps"])}
+    assert readers == {"evaluate"}
+    for name in STAGES:
+        assert not {"data/world", "data"} & set(body(name)["deps"]), name
+
+
+def test_the_table_in_the_readme_is_the_one_that_was_measured() -> None:
+    from bench.scenes_seeds import markdown
+
+    found = tables.read_json(SOLUTION / "metrics/seeds.json")
+    assert markdown(found) in (SOLUTION / "README.md").read_text()
+    assert set(found) == set(tables.read_json(SOLUTION / "metrics/table.json"))
