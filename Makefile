@@ -3,8 +3,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-# Two processes on two cores would otherwise spend their time spinning against each other.
-export GOMP_SPINCOUNT := 0
 
 # Each folder in solutions/ is a pipeline of its own: `make NAME` runs it.
 SOLUTIONS := $(notdir $(wildcard solutions/*))
@@ -36,6 +34,8 @@ solutions: $(SOLUTIONS)
 $(SOLUTIONS): $(READY)
 	cd solutions/$@ && dvc repro
 
+# Several processes on two cores would otherwise spend their time spinning against each other.
+test: export GOMP_SPINCOUNT := 0
 test: $(READY)
 	$(BIN)/python -m pytest
 
@@ -43,6 +43,7 @@ check: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/mypy
+	@for each in $(SOLUTIONS); do (cd solutions/$$each && mypy --config-file ../../pyproject.toml -p stages); done
 	$(BIN)/clipworks leaderboard --check README.md
 	$(BIN)/clipworks reference --write docs/params.md
 

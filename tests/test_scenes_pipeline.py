@@ -10,10 +10,11 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from PIL import Image
 from test_pipeline import imported, rooms
 
 from clipworks.kit import tables
-from clipworks.scenes import submissions
+from clipworks.scenes import encoding, sharpening, submissions
 
 ROOT = Path(__file__).parent.parent
 SOLUTION = ROOT / "solutions/scenes"
@@ -131,6 +132,39 @@ def test_pictures_of_ones_own_need_no_labels_and_no_validation(
             run(stage)
     assert len(submissions.read(folder / "data/submit/submission.csv")) == 18
     assert json.loads((folder / "metrics/table.json").read_text()) == {}
+
+
+def test_a_killed_stage_goes_on_and_other_prompts_need_no_tower(
+    finished, tmp_path, monkeypatch
+) -> None:
+    folder = copied(finished, tmp_path, monkeypatch)
+    shutil.rmtree(folder / "scratch")
+    before = (folder / "data/probabilities/wide/test.safetensors").read_bytes()
+    monkeypatch.setattr(encoding, "PER_FILE", 4)
+    seen: list[str] = []
+
+    def read(path: Path, fail: int) -> Image.Image:
+        seen.append(path.name)
+        if len(seen) == fail:
+            raise KeyboardInterrupt
+        return sharpening_read(path)
+
+    sharpening_read = sharpening.read
+    monkeypatch.setattr(sharpening, "read", lambda path: read(path, 24))
+    with pytest.raises(KeyboardInterrupt):
+        run("probabilities@wide")
+    killed = len(seen)
+    monkeypatch.setattr(sharpening, "read", lambda path: read(path, 0))
+    run("probabilities@wide")
+    assert len(seen) - killed < 30 - 8  # two files of four pictures, at least, were not read again
+    assert (folder / "data/probabilities/wide/test.safetensors").read_bytes() == before
+    looked = len(seen)
+    text = (folder / "data/templates/miniature.yaml").read_text()
+    (folder / "data/templates/miniature.yaml").write_text(text.replace("a horse", "a red horse"))
+    run("prompts")
+    run("probabilities@wide")
+    assert len(seen) == looked
+    assert (folder / "data/probabilities/wide/test.safetensors").read_bytes() != before
 
 
 def test_a_broken_picture_stops_the_stage_with_its_name(finished, tmp_path, monkeypatch) -> None:

@@ -1,12 +1,15 @@
 """Features of pictures and prompts, by any CLIP that open_clip builds."""
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -18,6 +21,7 @@ from clipworks.kit.shapes import Float
 from clipworks.scenes.sharpening import prepare
 
 Read = Callable[[Path], Image.Image | None]  # None for a picture to be left out
+PER_FILE = 1024  # pictures whose features are kept together
 THREADS = 2  # Pillow decodes, resizes and filters without Python's lock
 
 
@@ -64,6 +68,36 @@ def image_features(
             unit = F.normalize(features.float(), dim=-1)
             yield places, unit.unflatten(0, pixels.shape[:2]).cpu()
             bar.update(places[-1] + 1 - bar.n)
+
+
+def kept_features(
+    clip: Backbone, paths: Sequence[Path], factors: Sequence[float], *, folder: Path, **options: Any
+) -> Float[Tensor, "factor image dim"]:
+    """Features of all pictures, kept in a folder PER_FILE at a time.
+
+    A run that was killed goes on there, and other prompts start from there: pictures do not look
+    otherwise because they are asked about in other words. Folders of other settings are dropped.
+
+    Args:
+        folder: belongs to these pictures, factors and weights (`kit.checkpoint.scratch_folder`).
+        options: of `image_features`.
+    """
+    stage = folder.name.rpartition("-")[0]
+    for other in folder.parent.glob(f"{stage}-*"):
+        if other != folder:
+            shutil.rmtree(other)
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = []
+    for number, start in enumerate(range(0, len(paths), PER_FILE)):
+        file = folder / f"{number:05d}.safetensors"
+        if not file.exists():
+            some = image_features(clip, paths[start : start + PER_FILE], factors, **options)
+            features = torch.cat([found for _, found in some], dim=1)
+            draft = file.with_suffix(".tmp")
+            save_file({"features": features.contiguous()}, str(draft))
+            draft.replace(file)
+        parts.append(load_file(str(file))["features"])
+    return torch.cat(parts, dim=1)
 
 
 @torch.inference_mode()

@@ -20,7 +20,7 @@ from clipworks.miniature.glyphs import place
 from clipworks.miniature.params import Scene
 from clipworks.miniature.places import SCENES
 from clipworks.scenes import folder
-from clipworks.scenes.params import Miniature
+from clipworks.scenes.params import Miniature, Split
 
 # Streams of random numbers: a split never shares a picture with another.
 STREAMS = {"pretrain": 10, "validation": 11, "test": 12}
@@ -84,7 +84,7 @@ def write_split(
     places: Sequence[str],
     out: Path,
     *,
-    stream: Literal["validation", "test"],
+    stream: Split,
     seed: int,
 ) -> list[int]:
     """Paint a split in the contest's layout; returns the label of each picture.

@@ -8,6 +8,7 @@ from clipworks.kit.errors import InputError
 from clipworks.kit.params import AtLeastOne, Count, Number, Positive, Section, Share
 from clipworks.miniature.params import Backbone, Scene
 
+Split = Literal["validation", "test"]
 Pooling = Literal["shared_softmax", "embedding_mean", "template_softmax", "log_sum_exp"]
 
 

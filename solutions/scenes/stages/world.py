@@ -6,10 +6,10 @@ from clipworks.kit import tables
 from clipworks.kit.cli import run
 from clipworks.kit.params import load
 from clipworks.scenes import folder, painting, submissions
-from clipworks.scenes.params import Base, World
+from clipworks.scenes.params import Base, Split, World
 
 OUT = Path("data/world")
-SPLITS = ("validation", "test")
+SPLITS: tuple[Split, ...] = ("validation", "test")
 
 
 def main() -> None:
