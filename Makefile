@@ -37,7 +37,7 @@ $(SOLUTIONS): $(READY)
 # Several processes on two cores would otherwise spend their time spinning against each other.
 test: export GOMP_SPINCOUNT := 0
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 check: $(READY)
 	$(BIN)/ruff format .
