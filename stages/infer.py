@@ -37,9 +37,7 @@ def main(way: Way) -> None:
     work = Pass(clip, models, bank, tower.Options.of(params, way), device)
     weights, out = BACKBONE / backbone.WEIGHTS, OUT / way
     inputs = [*CAPTIONS.iterdir(), weights, COMBINATIONS, *files.values()]
-    # The share of bad images is judged at the end: to allow more must not score them all again.
-    unread = {"max_bad_share"} | ({"maps"} if way == "crops" else set())
-    settings = {**params.model_dump(exclude=unread), "windows": way}
+    settings = params.of(way)
     bad, total, states, size = {}, 0, [], params.images_per_shard
     with runtime.measured(f"infer_{way}", device) as facts:
         for split in ("validation", "test"):

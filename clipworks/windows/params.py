@@ -1,6 +1,6 @@
 """Windows, and what is kept of them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -40,6 +40,14 @@ class Infer(Section):
     max_pixels: AtLeastOne
     max_bad_share: Share
     keep_features_MiB: Count  # for each split; a retrained model starts from what fits
+
+    def of(self, way: Way) -> dict[str, Any]:
+        """What the shards of one way depend on.
+
+        The share of bad images is judged at the end: to allow more must not score them all again.
+        """
+        unread = {"max_bad_share", *(() if way == "maps" else ("maps",))}
+        return {**self.model_dump(exclude=unread), "windows": way}
 
     @model_validator(mode="after")
     def _no_places(self) -> "Infer":
