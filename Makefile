@@ -10,7 +10,7 @@ SOLUTIONS := $(notdir $(wildcard solutions/*))
 .PHONY: help setup repro test check ablation clean solutions $(SOLUTIONS)
 
 help:
-	@echo "make repro     rebuild the leaderboard (about 12 minutes on 2 cores)"
+	@echo "make repro     rebuild the leaderboard (about 10 minutes on 2 cores)"
 	@echo "make test      run the tests (minutes, offline)"
 	@echo "make solutions run the sibling solutions: $(or $(SOLUTIONS),none yet)"
 	@echo "make check     format, lint, type-check"

@@ -1,9 +1,9 @@
 """What a ViT could offer in place of maps: windows read off one larger pass, tried against crops.
 
-    python -m bench.vit_windows            (about five minutes on 2 cores; needs `dvc repro world`)
+    python -m bench.vit_windows            (about eight minutes on 2 cores; needs `dvc repro world`)
 
 A small ViT of open_clip (patches of 16 pixels, 64 x 64) learns the miniature world's close-ups by
-classes; then windows of validation scenes are scored four ways. Patches of a pass over the whole,
+classes; then windows of validation scenes are scored five ways. Patches of a pass over the whole,
 enlarged image have interpolated positions; `resolution` is a window's side in that image over 64.
 
 - crops: each window encoded alone (what the pipeline does);
@@ -41,7 +41,7 @@ from clipworks.windows import crops
 from clipworks.windows.boxes import Box, boxes
 from clipworks.worlds import coco
 
-SIDE, PATCH, STEPS, SCENES = 64, 16, 2500, 200
+SIDE, PATCH, STEPS, SCENES = 64, 16, 1500, 200
 GRID = SIDE // PATCH
 CONFIG: dict[str, Any] = {
     "embed_dim": 128,
