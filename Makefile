@@ -12,7 +12,8 @@ SOLUTIONS := $(notdir $(wildcard solutions/*))
 help:
 	@echo "make repro     rebuild the leaderboard (about 10 minutes on 2 cores)"
 	@echo "make test      run the tests (minutes, offline)"
-	@echo "make solutions run the sibling solutions: $(or $(SOLUTIONS),none yet)"
+	@echo "make setup     the first step of all others: .venv with what the project needs"
+	@echo "make solutions run the sibling solutions; or one of them: $(SOLUTIONS)"
 	@echo "make check     format, lint, type-check"
 	@echo "make ablation  what each trick is worth, over 3 seeds (see README)"
 

@@ -1,14 +1,25 @@
 """The console command `clipworks`."""
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from clipworks.kit import tables
+from clipworks.kit.errors import InputError
 from clipworks.kit.params import MODELS
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+class Device(str, Enum):
+    """Where towers run."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
 
 
 @app.callback()
@@ -116,14 +127,18 @@ def classify(
     prompts: Annotated[
         Path | None, typer.Option(help="a prompts file, as in solutions/scenes/data/templates")
     ] = None,
-    sharpen: Annotated[float, typer.Option(help="for blurred pictures; 1 changes nothing")] = 1.0,
+    sharpen: Annotated[
+        float, typer.Option(min=0.0, max=100.0, help="for blurred pictures; 1 changes nothing")
+    ] = 1.0,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
+    device: Annotated[Device, typer.Option()] = Device.auto,
 ) -> None:
     """Classify a folder of pictures by class names alone: a table of probabilities, and a page."""
     from clipworks.kit.cli import run
 
     def main() -> None:
+        import torch
+
         from clipworks.clip import pretrained
         from clipworks.clip.hand import imagenet_templates
         from clipworks.kit import runtime
@@ -132,6 +147,8 @@ def classify(
         from clipworks.scenes import prompts as sets
         from clipworks.scenes.folder import pictures_in
 
+        if device is Device.cuda and not torch.cuda.is_available():
+            raise InputError("--device cuda: PyTorch sees no GPU here; leave it out, or cpu")
         work.check_out(out)
         names = work.class_list(classes)
         file = work.PLAIN if prompts is None else sets.read_file(prompts)
@@ -140,8 +157,8 @@ def classify(
             typer.echo(f"note: {', '.join(bare)} have no sentences of their own, others have")
         pictures = pictures_in(folder)
         found = work.classify(
-            folder, pictures, [pretrained.named(word) for word in models.split(",")], built,
-            sharpen=sharpen, batch_size=batch_size, device=runtime.pick_device(device),
+            folder, pictures, [pretrained.named(word.strip()) for word in models.split(",") if word.strip()], built,
+            sharpen=sharpen, batch_size=batch_size, device=runtime.pick_device(device.value),
         )  # fmt: skip
         frame = found.frame()
         work.write(out, frame)
@@ -162,7 +179,7 @@ app.add_typer(submissions, name="submissions")
 
 @submissions.command()
 def compare(
-    files: Annotated[list[Path], typer.Argument(help="two or more submissions, the last one last")],
+    files: Annotated[list[Path], typer.Argument(help="two or more submissions, the newest last")],
     out: Annotated[Path, typer.Option(help="a folder")] = Path("comparison"),
 ) -> None:
     """Agreement of every pair (also as a picture), repeats, outliers, and the majority's vote."""

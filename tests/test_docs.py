@@ -30,7 +30,7 @@ def commands() -> Iterator[tuple[str, str]]:
 COMMANDS = sorted(set(commands()))
 # What the tests of test_dvc.py and test_lanes.py run, or what needs a server, a GPU or a browser.
 ELSEWHERE = (
-    "make ", "git checkout -f main", "dvc metrics diff", "dvc plots show", "dvc exp show",
+    "make ", "touch params.yaml; git checkout -f main", "dvc metrics diff", "dvc plots show", "dvc exp show",
     "dvc exp list", "dvc exp apply", "dvc exp branch", "dvc repro", "vllm serve",
     "clipworks train", "clipworks check",
 )  # fmt: skip

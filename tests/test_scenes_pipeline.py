@@ -178,6 +178,9 @@ def test_a_broken_picture_stops_the_stage_with_its_name(finished, tmp_path, monk
     ("key", "value", "stage", "message"),
     [
         ("submit.row", "best", "submit", "submit.row: no row 'best'; there are"),
+        ("evaluate.row", "ensembel", "evaluate", "evaluate.row: no row .* did you mean 'ensemble'"),
+        ("probabilities.wide.sharpen", [], "probabilities@wide", "at least 1 item"),
+        ("base.seed", 0, "model@", "name one of .'narrow', 'wide'."),
         ("ensemble.drop", 0.99, "ensemble", "ensemble.drop drops all probabilities of 12 of 12"),
         ("ensemble.groups", ["nam"], "ensemble", r"no prompt group \['nam'\]"),
         ("ensemble.pooling", "mean", "ensemble", "section 'ensemble', key 'pooling'"),

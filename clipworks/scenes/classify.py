@@ -15,6 +15,7 @@ from clipworks.kit.classes import read_classes
 from clipworks.kit.errors import InputError
 from clipworks.kit.shapes import Float
 from clipworks.scenes import encoding, pooling
+from clipworks.scenes.folder import make_folder
 from clipworks.scenes.prompts import PromptFile, PromptSet
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ def class_list(text: str) -> list[str]:
     """
     if Path(text).is_file():
         return read_classes(Path(text))
+    if "," not in text and ("/" in text or "." in text):
+        raise InputError(f"--classes {text!r}: there is no such file")
     names = [name.strip() for name in text.split(",") if name.strip()]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"--classes names {twice} twice")
@@ -139,14 +142,18 @@ def classify(
 
 
 def check_out(path: Path) -> None:
-    """Raises InputError for a table of a kind that is not written; before anything is encoded."""
+    """Make the folder of a table, before anything is encoded.
+
+    Raises:
+        InputError: a kind of table that is not written, or a folder that cannot be made.
+    """
     if path.suffix not in TABLES:
         raise InputError(f"--out {path}: write a table as {', '.join(TABLES)}")
+    make_folder(path.parent)
 
 
 def write(path: Path, frame: "pd.DataFrame") -> None:
     """A table as csv, parquet or JSON, by its suffix."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".csv":
         frame.to_csv(path, index=False, lineterminator="\n")
     elif path.suffix == ".parquet":

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from clipworks.scenes import drawing, submissions
+from clipworks.scenes.folder import make_folder
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:
@@ -44,7 +45,7 @@ def compare(paths: Sequence[Path], out: Path) -> tuple[pd.DataFrame, str]:
     runs, names = submissions.read_all(paths), short_names(paths)
     agreement = submissions.agreement(runs)
     found = table(names, runs)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     frame = pd.DataFrame(agreement, index=names, columns=names)
     frame.to_csv(out / "agreement.csv", lineterminator="\n")
     found.to_csv(out / "runs.csv", index=False, lineterminator="\n")

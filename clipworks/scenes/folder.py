@@ -68,6 +68,14 @@ def pictures_in(folder: Path) -> list[str]:
     return natural_order(names)
 
 
+def make_folder(folder: Path) -> None:
+    """Raises InputError where a file stands in the way, or it may not be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out: the folder {folder} cannot be made ({error.strerror})") from None
+
+
 def read_classes(path: Path) -> tuple[str, ...]:
     """classes.json: a list of at least two names.
 

@@ -1,6 +1,6 @@
 """The sections of solutions/scenes/params.yaml."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -62,7 +62,8 @@ class Prompts(Section):
 class Probabilities(Section):
     """How a model looks at the pictures."""
 
-    sharpen: list[Number]  # factors to cache; 1 leaves the picture as it is
+    # Factors to cache; 1 leaves a picture as it is.
+    sharpen: Annotated[list[Annotated[Number, Field(ge=0)]], Field(min_length=1)]
     batch_size: AtLeastOne
 
 

@@ -1,6 +1,7 @@
 """The rows of the table: each ingredient alone and together, as changes of one recipe."""
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -109,6 +110,14 @@ def score(
                 raise
             skipped[row.name] = str(error)
     return found, skipped
+
+
+def known(name: str, found: Collection[str], *, key: str) -> None:
+    """Raises InputError for a row that there is not; `key` is the one of params.yaml."""
+    if name not in found:
+        close = difflib.get_close_matches(name, list(found), 1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise InputError(f"{key}: no row {name!r}; there are {sorted(found)}{hint}")
 
 
 def check_labels(found: Mapping[str, np.ndarray], images: Sequence[str], row: str = MAIN) -> None:

@@ -1,6 +1,7 @@
 """Several training stages side by side, each on a device of its own."""
 
 import os
+import re
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -25,10 +26,17 @@ def side_by_side(starts: Mapping[str, str], devices: Sequence[str], run: Run = _
         devices: CUDA_VISIBLE_DEVICES of each lane.
 
     Raises:
-        InputError: no device; or a stage failed: its name, after the others have come to their end.
+        InputError: no device, or a word that is none, or one twice; or a stage failed: its name,
+            after the others have come to their end.
     """
     if not devices:
         raise InputError("--devices: name at least one, as 0 or 0,1,2,3")
+    if odd := [d for d in devices if not re.fullmatch(r"\d+|(GPU|MIG)-[\w/-]+", d)]:
+        raise InputError(
+            f"--devices: {odd} are no devices; numbers as nvidia-smi gives them, as 0,1"
+        )
+    if len(set(devices)) < len(devices):
+        raise InputError(f"--devices: {list(devices)} names a device twice; one lane each")
     if run([*DVC, "hard_groups"], {}) != 0:
         raise InputError("what the models share could not be made; see the message above")
     free: SimpleQueue[str] = SimpleQueue()

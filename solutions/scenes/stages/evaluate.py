@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 from clipworks.kit import tables
 from clipworks.kit.cli import run
 from clipworks.kit.params import load
-from clipworks.scenes import drawing, evaluation, pooling, table
+from clipworks.scenes import drawing, evaluation, pooling, rows, table
 from clipworks.scenes.cache import Cache
 from clipworks.scenes.params import Evaluate
 from clipworks.scenes.prompts import PromptSet
@@ -38,22 +38,24 @@ def main() -> None:
             prompts,
             steps=about["steps"],
         )
-        scored = {split: {**rows, **made[split]} for split, rows in scored.items()}
+        scored = {split: {**own, **made[split]} for split, own in scored.items()}
         choices["validation"] = asdict(chosen)
-    right = {split: evaluation.right(truth[split], rows) for split, rows in scored.items()}
+    right = {split: evaluation.right(truth[split], own) for split, own in scored.items()}
     board = table.board(right, about["rows"], confidence=params.confidence)
     tables.write_json(TABLE, board)
     tables.write_json(SUMMARY, table.summary(board))
     tables.write_json(OUT / "choices.json", choices)
     if "test" in truth:
+        rows.known(params.row, scored["test"], key="evaluate.row")
         labels = pooling.decide(scored["test"][params.row])
         counts = table.confusion(truth["test"], labels, prompts.classes)
         drawing.confusion(OUT / "confusion.png", counts, params.row)
         tables.write_frame(OUT / "classes.tsv", table.per_class(counts))
         tables.write_frame(OUT / "table.tsv", table.bars(board))
         pd.DataFrame(right["test"]).to_parquet(OUT / "right.parquet", index=False)
-    best = max(board, key=lambda row: board[row]["accuracy"], default="none: no labels are known")
-    print(f"evaluate: {len(board)} rows, the best is {best} -> {TABLE}")
+    unseen = [row for row in board if row != rows.VALIDATION]  # of which no label was seen
+    best = max(unseen, key=lambda row: board[row]["accuracy"], default="none: no labels are known")
+    print(f"evaluate: {len(board)} rows, the best without labels is {best} -> {TABLE}")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ MODELS = Path("models/model")
 LOGS = Path("data/model")
 
 
-def main(name: str) -> None:
+def main(name: str = "") -> None:
     """Write weights and configuration as open_clip reads them from a local folder."""
     base, params = load("base", Base), load(f"model.{name}", Model)
     with runtime.measured(f"model_{name}"):

@@ -20,7 +20,7 @@ OUT = Path("data/probabilities")
 SPLITS = ("validation", "test")
 
 
-def main(name: str) -> None:
+def main(name: str = "") -> None:
     """Write cosines at every sharpening factor; their softmax gives per-prompt probabilities."""
     base, params = load("base", Base), load(f"probabilities.{name}", Probabilities)
     device = runtime.pick_device(base.device)

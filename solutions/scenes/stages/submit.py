@@ -7,9 +7,8 @@ from safetensors.numpy import load_file
 
 from clipworks.kit import tables
 from clipworks.kit.cli import run
-from clipworks.kit.errors import InputError
 from clipworks.kit.params import load
-from clipworks.scenes import pooling, submissions
+from clipworks.scenes import pooling, rows, submissions
 from clipworks.scenes.params import Submit
 
 TEST = Path("data/world/test.json")
@@ -21,8 +20,7 @@ def main() -> None:
     """Write `id_idx,label`, and read it back as a contest would."""
     params = load("submit", Submit)
     listed, found = tables.read_json(TEST), load_file(str(ROWS))
-    if params.row not in found:
-        raise InputError(f"submit.row: no row {params.row!r}; there are {sorted(found)}")
+    rows.known(params.row, found, key="submit.row")
     labels = pooling.decide(found[params.row])
     submissions.write(OUT, labels.tolist())
     submissions.read(OUT, rows=len(listed["images"]), classes=len(listed["classes"]))
