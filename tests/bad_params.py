@@ -97,6 +97,11 @@ PARAMS: list[tuple[str, dict[str, Any], str]] = [
     ("lists of other classes", {"ensemble.routing": "lists"},
      r"ensemble\.lists: data/classes/coco_lists\.yaml routes \[.*\], which are not in "
      r"data/classes/miniature\.txt; give lists for these classes"),
+    ("a launcher that there is not", {"launcher": "pyhton"}, r"launcher: there is no command 'pyhton' here"),
+    ("lists in no file, though unused", {"ensemble.lists": "mine.yaml"},
+     r"ensemble\.lists: mine\.yaml is no file"),
+    ("COCO without paths", {"world.source": "coco"},
+     r"world\.coco\.validation_annotations: data/none is not an instances_\*\.json file"),
     ("lists in no file", {"ensemble.routing": "lists", "ensemble.lists": "mine.yaml"},
      r"ensemble\.lists: mine\.yaml does not exist; allowed is a YAML file with 'routes'"),
     ("captions of no length", {"filter.min_length": 200},

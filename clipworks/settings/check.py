@@ -5,6 +5,7 @@ files, and of this machine. Each check is a function that raises InputError; all
 reported together. Warnings are for what works but may not be meant.
 """
 
+import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -54,6 +55,16 @@ def _checks(params: Params, names: list[str], synonyms: Synonyms) -> Iterator[Ca
     yield partial(_groups, params, names)
     yield partial(_starts, params)
     yield partial(_ensemble, params, names)
+    yield partial(_launcher, params)
+
+
+def _launcher(params: Params) -> None:
+    word = (params.launcher.split() or [""])[0]
+    if shutil.which(word) is None:
+        raise InputError(
+            f"launcher: there is no command {word!r} here; python, or for several processes torchrun "
+            "or accelerate launch with their options"
+        )
 
 
 def _names(params: Params, names: list[str], synonyms: Synonyms) -> None:
@@ -103,7 +114,7 @@ def _world(params: Params, names: list[str]) -> None:
         for kind, good in (("images", Path.is_dir), ("annotations", Path.is_file)):
             path = Path(getattr(params.world.coco, f"{split}_{kind}"))
             what = "a folder of images" if kind == "images" else "an instances_*.json file"
-            if not good(path):
+            if path == NONE or not good(path):
                 faults.append(f"world.coco.{split}_{kind}: {path} is not {what}")
     if faults:
         raise InputError("\n  ".join(faults))
@@ -195,7 +206,12 @@ def _ensemble(params: Params, names: list[str]) -> None:
         raise InputError(
             f"ensemble.weights: {section.weights}: give at least one of {list(MODELS)} more than 0"
         )
-    if section.routing == "lists":
+    if section.routing != "lists":
+        if not Path(section.lists).is_file():  # DVC looks for it all the same
+            raise InputError(
+                f"ensemble.lists: {section.lists} is no file; data/none stands for none"
+            )
+    else:
         from clipworks.fusion import routing  # imports torch
 
         lists = Path(section.lists)
