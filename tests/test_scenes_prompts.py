@@ -73,6 +73,15 @@ def test_groups_that_are_not_there_or_leave_a_class_bare_are_refused(tmp_path) -
         found.rows(["sentences"])
 
 
+@pytest.mark.parametrize(
+    "content", [b"templates: [", "templates: {}".encode("utf-16"), b"imagenet: {}\nimagenet: {}\n"]
+)
+def test_a_prompts_file_that_cannot_be_read_is_named(tmp_path, content) -> None:
+    (tmp_path / "odd.yaml").write_bytes(content)
+    with pytest.raises(ValueError, match=r"odd\.yaml"):
+        prompts.read_file(tmp_path / "odd.yaml")
+
+
 def test_a_prompts_file_that_is_not_there_is_named(tmp_path) -> None:
     with pytest.raises(ValueError, match=r"none\.yaml does not exist; it needs the parts"):
         prompts.read_file(tmp_path / "none.yaml")

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import yaml
 from pydantic import ValidationError
 
 from clipworks.kit import tables
 from clipworks.kit.errors import InputError
+from clipworks.kit.files import read_yaml
 from clipworks.kit.params import Section
 from clipworks.kit.shapes import Int
 
@@ -115,7 +115,7 @@ def read_file(path: Path) -> PromptFile:
             f"prompts file {path} does not exist; it needs the parts templates, imagenet "
             "and sentences (see data/templates/ of solutions/scenes)"
         )
-    content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content: Any = read_yaml(path)
     try:
         found = PromptFile.model_validate(content)
     except ValidationError as error:
