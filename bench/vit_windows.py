@@ -1,14 +1,14 @@
-"""What a ViT could offer in place of maps: windows read off one larger pass, tried against crops.
+"""How a ViT's windows may be read off one larger pass, tried against crops.
 
-    python -m bench.vit_windows            (about eight minutes on 2 cores; needs `dvc repro world`)
+    python -m bench.vit_windows --steps 1500    (8 minutes on 2 cores, 25 with 6,000; needs `dvc repro world`)
 
 A small ViT of open_clip (patches of 16 pixels, 64 x 64) learns the miniature world's close-ups by
 classes; then windows of validation scenes are scored five ways. Patches of a pass over the whole,
 enlarged image have interpolated positions; `resolution` is a window's side in that image over 64.
 
 - crops: each window encoded alone (what the pipeline does);
-- class token, last block: the whole image's class token asks the window's patches in the last block
-  alone (the image's own answer stays in its residual);
+- maps (what ships, clipworks.windows.readers): the whole image's class token asks the window's points
+  in the last block alone (the image's own answer stays in its residual);
 - values, last block: mean of the window's patches through the last block's value path, without
   residual (MaskCLIP, arXiv:2112.01071);
 - class token of its own: every window has a class token that asks its patches in every block, while
@@ -18,6 +18,7 @@ enlarged image have interpolated positions; `resolution` is a window's side in t
 Prints validation mAP and milliseconds an image. Chooses nothing.
 """
 
+import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from clipworks.clip import backbone
+from clipworks.clip import visual as visual_room
 from clipworks.clip.visual import normalise
 from clipworks.fusion import weighing
 from clipworks.kit import images, metrics, tables
@@ -37,11 +39,13 @@ from clipworks.kit.classes import read_classes
 from clipworks.kit.params import Base, load
 from clipworks.miniature import pretrain
 from clipworks.miniature.params import Backbone
-from clipworks.windows import crops
+from clipworks.windows import crops, maps
 from clipworks.windows.boxes import Box, boxes
+from clipworks.windows.params import Maps
+from clipworks.windows.tower import Cut, Options, Tower
 from clipworks.worlds import coco
 
-SIDE, PATCH, STEPS, SCENES = 64, 16, 1500, 200
+SIDE, PATCH, SCENES = 64, 16, 200
 GRID = SIDE // PATCH
 CONFIG: dict[str, Any] = {
     "embed_dim": 128,
@@ -52,7 +56,7 @@ MEANS = backbone.OPENAI_MEAN, backbone.OPENAI_STD
 Windows = list[Box]
 
 
-def train(names: list[str]) -> tuple[Any, nn.Linear]:
+def train(names: list[str], steps: int) -> tuple[Any, nn.Linear]:
     """A ViT whose class token tells the classes of close-ups, and its classifier."""
     params, base = load("backbone", Backbone), load("base", Base)
     pictures, shown = pretrain.pairs(
@@ -65,12 +69,14 @@ def train(names: list[str]) -> tuple[Any, nn.Linear]:
     head = nn.Linear(128, len(names))
     weights = [*visual.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(weights, lr=1e-3, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=STEPS)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=steps)
     generator = torch.Generator().manual_seed(0)
-    bar = tqdm(range(STEPS), desc="train a ViT", mininterval=1)
+    bar = tqdm(range(steps), desc="train a ViT", mininterval=1)
     for _ in bar:
         rows = torch.randint(len(pictures), (128,), generator=generator)
-        loss = F.cross_entropy(head(visual(normalise(pictures[rows], *MEANS))), targets[rows])
+        loss = F.cross_entropy(
+            logits_of(head, visual(normalise(pictures[rows], *MEANS))), targets[rows]
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -79,20 +85,17 @@ def train(names: list[str]) -> tuple[Any, nn.Linear]:
     return visual.eval().requires_grad_(False), head.requires_grad_(False)
 
 
+def logits_of(head: nn.Linear, features: Tensor) -> Tensor:
+    """Of features of any length: the pipeline's are L2-normed."""
+    found: Tensor = head(10 * F.normalize(features, dim=-1))
+    return found
+
+
 def by_crops(visual: Any, pixels: Tensor, found: Windows) -> Tensor:
     """Every window alone: features of shape (window, dim)."""
     cut = crops.cut(pixels, found, size=SIDE, resize_mode="shortest")
     features: Tensor = visual(normalise(cut, *MEANS))
     return features
-
-
-def embed(visual: Any, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
-    """Patches of an image of any size with interpolated positions, before the first block."""
-    x = visual.conv1(image)
-    rows, columns = x.shape[2:]
-    places = visual.positional_embedding[1:].T.reshape(1, -1, GRID, GRID)
-    places = F.interpolate(places, (rows, columns), mode="bicubic", align_corners=False)
-    return (x + places).flatten(2).transpose(1, 2), (rows, columns)
 
 
 def inside(found: Windows, size: tuple[int, int], grid: tuple[int, int]) -> Tensor:
@@ -117,16 +120,27 @@ def attend(block: Any, x: Tensor, allowed: Tensor | None) -> Tensor:
     return done
 
 
-def finish(visual: Any, x: Tensor) -> Tensor:
-    """From the last block's output to features."""
-    done: Tensor = visual.ln_post(x) @ visual.proj
-    return done
+def off_maps(clip: Any, resolution: float) -> Callable[..., Tensor]:
+    """What ships: windows of the tower's own maps."""
+    how = Maps(resolution=resolution, density=1.0, tolerance=0.0)
+    options = Options([2, 3], False, 1, 256, "fp32", torch.float32, 10**8, "maps", how)
+    tower = Tower(clip, options, torch.device("cpu"))
+    reader = maps.reader(clip)
+
+    def features(_visual: Any, pixels: Tensor, found: Windows) -> Tensor:
+        parts = maps.parts(pixels, found, how, reader, size=SIDE, largest=tower.at_once)
+        return tower.encode([Cut("", list(found), parts=parts)])[0]
+
+    return features
 
 
 def own_tokens(visual: Any, pixels: Tensor, mask: Tensor, *, reach: float | None) -> Tensor:
     """A class token for every window; patches see all, or those within `reach` cells."""
-    patches, grid = embed(visual, pixels)
-    token = visual.class_embedding + visual.positional_embedding[0]
+    patches = visual.conv1(pixels)
+    grid = patches.shape[2:]
+    places = visual_room.positions(visual, tuple(grid))
+    patches = patches.flatten(2).transpose(1, 2) + places[1:]
+    token = visual.class_embedding + places[0]
     x = visual.ln_pre(torch.cat([token.expand(1, len(mask), -1), patches], dim=1))
     count, total = len(mask), len(mask) + patches.shape[1]
     allowed = torch.zeros(total, total, dtype=torch.bool)
@@ -139,28 +153,19 @@ def own_tokens(visual: Any, pixels: Tensor, mask: Tensor, *, reach: float | None
         allowed[count:, count:] = (place[:, None] - place).abs().amax(dim=-1) <= reach
     for block in visual.transformer.resblocks:
         x = attend(block, x, allowed)
-    return finish(visual, x[0, :count])
+    done: Tensor = visual.ln_post(x[0, :count]) @ visual.proj
+    return done
 
 
-def last_block(visual: Any, pixels: Tensor, mask: Tensor, *, values: bool) -> Tensor:
-    """Windows told apart in the last block alone: by whom the class token asks, or by values."""
-    patches, _ = embed(visual, pixels)
-    token = visual.class_embedding + visual.positional_embedding[0]
-    x = visual.ln_pre(torch.cat([token[None, None], patches], dim=1))
-    *first, block = visual.transformer.resblocks
-    for one in first:
-        x = attend(one, x, None)
-    if values:
-        width = x.shape[-1]
-        weight, bias = block.attn.in_proj_weight, block.attn.in_proj_bias
-        value = F.linear(block.ln_1(x[0, 1:]), weight[2 * width :], bias[2 * width :])
-        share = mask.float() / mask.sum(dim=1, keepdim=True)
-        return finish(visual, block.attn.out_proj(share @ value))
-    many = torch.cat([x[:, :1].expand(1, len(mask), -1), x[:, 1:]], dim=1)
-    allowed = torch.zeros(many.shape[1], many.shape[1], dtype=torch.bool)
-    allowed.fill_diagonal_(True)
-    allowed[: len(mask), len(mask) :] = mask
-    return finish(visual, attend(block, many, allowed)[0, : len(mask)])
+def values(visual: Any, pixels: Tensor, mask: Tensor) -> Tensor:
+    """Mean of the patches' values of the last block, without residual (MaskCLIP)."""
+    x = visual_room.vit_tokens(visual, pixels)[0, 1:]
+    last = visual.transformer.resblocks[-1]
+    weight, bias = (w.chunk(3)[2] for w in (last.attn.in_proj_weight, last.attn.in_proj_bias))
+    share = mask.float() / mask.sum(dim=1, keepdim=True)
+    value = last.attn.out_proj(share @ F.linear(last.ln_1(x), weight, bias))
+    done: Tensor = visual.ln_post(value) @ visual.proj
+    return done
 
 
 def off_one_pass(read: Callable[..., Tensor], resolution: float) -> Callable[..., Tensor]:
@@ -182,17 +187,17 @@ def off_one_pass(read: Callable[..., Tensor], resolution: float) -> Callable[...
     return features
 
 
-def ways() -> dict[str, Callable[..., Tensor]]:
+def ways(clip: Any) -> dict[str, Callable[..., Tensor]]:
     """Every way from windows to features."""
     found: dict[str, Callable[..., Tensor]] = {"crops": by_crops}
     for resolution in (1.0, 1.5):
         reach = GRID * resolution / 2
         reads: dict[str, Callable[..., Tensor]] = {
-            "class token, last block": lambda v, x, m: last_block(v, x, m, values=False),
-            "values, last block": lambda v, x, m: last_block(v, x, m, values=True),
+            "values, last block": values,
             "class token of its own": lambda v, x, m: own_tokens(v, x, m, reach=None),
             "the same, local": lambda v, x, m, reach=reach: own_tokens(v, x, m, reach=reach),
         }
+        found[f"maps, {resolution:g}"] = off_maps(clip, resolution)
         found |= {f"{n}, {resolution:g}": off_one_pass(r, resolution) for n, r in reads.items()}
     return found
 
@@ -200,21 +205,30 @@ def ways() -> dict[str, Callable[..., Tensor]]:
 @torch.inference_mode()
 def main() -> None:
     """Train, score validation scenes all ways, print the table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument(
+        "--steps", type=int, default=1500, help="of training, with 128 pictures each"
+    )
+    steps = parser.parse_args().steps
     names = read_classes(Path(load("base", Base).classes))
     with torch.inference_mode(False):
-        visual, head = train(names)
+        visual, head = train(names, steps)
+    model = torch.nn.Module()
+    model.visual = visual
+    clip = backbone.frozen(model, CONFIG, {}, name="the ViT")
+    tried = ways(clip)
     listed = tables.read_json(Path("data/world/validation.json"))
     chosen = listed["images"][:SCENES]
     truth = coco.labels_of(Path("data/world/annotations/validation.json"), names, chosen)
-    scores: dict[str, list[Tensor]] = {name: [] for name in [*ways(), "whole image"]}
-    spent = dict.fromkeys(ways(), 0.0)
+    scores: dict[str, list[Tensor]] = {name: [] for name in [*tried, "whole image"]}
+    spent = dict.fromkeys(tried, 0.0)
     for name in tqdm(chosen, desc="score scenes", mininterval=1):
         pixels = crops.pixels(images.read(Path(listed["folder"]) / name))
         height, width = pixels.shape[1:]
         found = [Box(0, 0, width, height), *boxes(width, height, [2, 3])]
-        for way, read in ways().items():
+        for way, read in tried.items():
             start = time.perf_counter()
-            logits = head(read(visual, pixels, found))
+            logits = logits_of(head, read(visual, pixels, found))
             spent[way] += time.perf_counter() - start
             fused = weighing.standardise(logits)
             scores[way].append(fused[0] + 1.5 * fused[1:].amax(dim=0))

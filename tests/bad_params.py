@@ -16,8 +16,9 @@ def archive(entry: str) -> bytes:
 # (what is wrong, changed keys, the message)
 PARAMS: list[tuple[str, dict[str, Any], str]] = [
     ("maps without crops", {"infer.windows": ["maps"]}, r"section 'infer': windows: crops are needed"),
-    ("maps of a transformer", {"backbone.source": "pretrained", "backbone.model": "ViT-B-16"},
-     r"infer\.windows: maps need a ResNet tower, which ViT-B-16 has not; use infer\.windows=\[crops\]"),
+    ("a tower of timm", {"backbone.source": "pretrained", "backbone.model": "convnext_base",
+     "backbone.pretrained": "laion400m_s13b_b51k"},
+     r"backbone\.model: convnext_base has the visual tower convnext_base of timm.*choose .*RN50"),
     ("a misspelt section", {"trian": {}}, r"section 'trian': unknown; .*did you mean 'train'\?"),
     ("a misspelt key", {"base.sead": 1},
      r"section 'base', key 'sead': unknown; allowed are \[.*'seed'.*\]; did you mean 'seed'\?"),

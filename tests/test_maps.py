@@ -22,9 +22,8 @@ FINE = Maps(resolution=1.0, density=1.0, tolerance=0.0)  # the grid of the tiny 
 
 
 def made(clip, image, found, how, largest=2**40, **changes) -> list[maps.Part]:
-    reach = maps.reach(clip.model.visual)
-    options = {"size": clip.image_size, "largest": largest, "reach": reach, **changes}
-    return maps.parts(image, found, how, **options)
+    options = {"size": clip.image_size, "largest": largest, **changes}
+    return maps.parts(image, found, how, options.pop("reader", maps.reader(clip)), **options)
 
 
 @torch.inference_mode()
@@ -33,9 +32,9 @@ def features(clip, parts: list[maps.Part], count: int) -> tuple[torch.Tensor, to
     found = {}
     for part in parts:
         x = visual.normalise(part.pixels[None], clip.mean, clip.std)
-        projected = maps.project(clip.model.visual, x)
+        reader = maps.reader(clip)
         near = maps.corners(part, torch.device("cpu"))
-        pooled, dense = maps.read(clip.model.visual, projected, *near)
+        pooled, dense = reader.read(reader.project(x), *near)
         found |= dict(zip(part.windows, zip(pooled[0], dense[0], strict=True), strict=True))
     assert sorted(found) == list(range(count))
     both = [found[i] for i in range(count)]
@@ -83,14 +82,13 @@ def test_windows_equal_crops_where_no_border_is_padded(clip) -> None:
 @pytest.mark.parametrize("samples", [1, 2, 3, 5])
 def test_projecting_before_sampling_equals_projecting_the_samples(clip, samples) -> None:
     image = crops.pixels(photograph(90, 61))
-    found = boxes(90, 61, [2])
-    tower = clip.model.visual
+    found, reader = boxes(90, 61, [2]), maps.reader(clip)
     how = Maps(resolution=1.7, density=samples / 1.7, tolerance=0.3)
     for part in made(clip, image, found, how):
         pooled, dense = features_of_samples(clip, part)
         x = visual.normalise(part.pixels[None], clip.mean, clip.std)
         with torch.inference_mode():
-            got = maps.read(tower, maps.project(tower, x), *maps.corners(part, torch.device("cpu")))
+            got = reader.read(reader.project(x), *maps.corners(part, torch.device("cpu")))
         torch.testing.assert_close(got[0][0], pooled, atol=1e-5, rtol=0)
         torch.testing.assert_close(got[1][0], dense, atol=1e-5, rtol=0)
 
@@ -164,7 +162,9 @@ def test_tiles_change_nothing_but_memory(clip, size, scale) -> None:
     image = crops.pixels(photograph(*size))
     found = [Box(0, 0, *size), *boxes(*size, [scale])]
     how = Maps(resolution=1.0, density=2, tolerance=0.0)
-    whole = made(clip, image, found, how, reach=1000)
+    everything = maps.reader(clip)
+    everything.reach = 1000
+    whole = made(clip, image, found, how, reader=everything)
     largest = 49 * 32**2
     tiles = made(clip, image, found, how, largest=largest)
     assert len(tiles) > len(whole) and max(p.pixels[0].numel() for p in tiles) <= largest
@@ -172,28 +172,6 @@ def test_tiles_change_nothing_but_memory(clip, size, scale) -> None:
         features(clip, whole, len(found)), features(clip, tiles, len(found)), strict=True
     ):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
-
-
-def test_the_reach_is_as_far_as_a_change_of_one_cell_goes(clip) -> None:
-    tower = clip.model.visual
-    reach = maps.reach(tower)
-    images = torch.randn(2, 3, 32 * 11, 32 * 11, generator=torch.Generator().manual_seed(0))
-    images[1] = images[0]
-    images[1, :, 160:192, 160:192] = 0
-    with torch.inference_mode():
-        a, b = visual.trunk(tower, images)
-    changed = (a != b).any(dim=0).nonzero()
-    assert changed.min() >= 5 - reach and changed.max() <= 5 + reach
-    assert (maps.reach(Backboneless([3, 4, 6, 3])), reach) == (7, 2)
-
-
-class Backboneless:
-    """The blocks of an RN50, as far as their strides go."""
-
-    def __init__(self, layers: list[int]) -> None:
-        for number, count in enumerate(layers, 1):
-            strides = [1 if number == 1 else 2, *[1] * (count - 1)]
-            setattr(self, f"layer{number}", [type("Block", (), {"stride": s}) for s in strides])
 
 
 @pytest.mark.parametrize("size", [7, 512])
@@ -257,8 +235,8 @@ def test_maps_refuse_a_place_in_the_image() -> None:
 def test_maps_refuse_towers_and_resize_modes_by_name(clip) -> None:
     squash = Backbone(**{**vars(clip), "resize_mode": "squash", "name": "models/backbone"})
     with pytest.raises(ValueError, match=r"models/backbone resizes by 'squash'.*use crops"):
-        maps.check(squash)
+        maps.reader(squash)
     vit = Backbone(**{**vars(clip), "model": torch.nn.Module(), "name": "ViT-B-32"})
     vit.model.visual = torch.nn.Linear(1, 1)
-    with pytest.raises(ValueError, match=r"the tower of ViT-B-32 is a Linear.*use crops"):
-        maps.check(vit)
+    with pytest.raises(ValueError, match=r"ViT-B-32 has the visual tower Linear"):
+        maps.reader(vit)

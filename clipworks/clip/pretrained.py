@@ -66,10 +66,14 @@ def _check_file(path: Path, named: bool, activation: Activation) -> bool:
     return _chosen(activation, _beside(path) or named or None, path)
 
 
-def is_resnet(name: str) -> bool:
-    """Whether a model of open_clip has a ModifiedResNet, whose config lists blocks by layer."""
+def check_dense(name: str) -> None:
+    """Raises InputError for a model of open_clip whose tower is timm's: only its own are known inside."""
     vision = (open_clip.get_model_config(name) or {}).get("vision_cfg", {})
-    return isinstance(vision.get("layers"), (list, tuple))
+    if "timm_model_name" in vision:
+        raise InputError(
+            f"backbone.model: {name} has the visual tower {vision['timm_model_name']} of timm, whose "
+            "dense features are not known; choose a model such as RN50, ViT-B-16 or ViT-L-14"
+        )
 
 
 def _chosen(activation: Activation, known: bool | None, path: Path | None = None) -> bool:

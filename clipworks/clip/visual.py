@@ -35,21 +35,22 @@ def features(
     """
     check(visual, "this model")
     pooled, dense = (
-        _resnet(visual, images, positional) if _is_resnet(visual) else _vit(visual, images)
+        _resnet(visual, images, positional) if is_resnet(visual) else _vit(visual, images)
     )
     return F.normalize(pooled.float(), dim=-1), F.normalize(dense.float(), dim=-1)
 
 
 def check(visual: Any, name: str) -> None:
     """Raises InputError, with the model's name, for a tower whose dense features are not known."""
-    if not _is_resnet(visual) and not (hasattr(visual, "transformer") and hasattr(visual, "conv1")):
+    if not is_resnet(visual) and not (hasattr(visual, "transformer") and hasattr(visual, "conv1")):
         raise InputError(
             f"backbone.model: {name} has the visual tower {type(visual).__name__}; dense features "
             "are known for open_clip's ModifiedResNet and VisionTransformer"
         )
 
 
-def _is_resnet(visual: Any) -> bool:
+def is_resnet(visual: Any) -> bool:
+    """Whether a visual tower is open_clip's ModifiedResNet."""
     return hasattr(visual, "attnpool") and hasattr(visual, "layer4")
 
 
@@ -85,21 +86,53 @@ def _resnet(visual: Any, images: Tensor, positional: bool) -> tuple[Tensor, Tens
 
 def _vit(visual: Any, images: Tensor) -> tuple[Tensor, Tensor]:
     """The tower as it is, and the last block's value path for the patches (MaskCLIP)."""
-    x = visual._embeds(images)
-    *early, last = visual.transformer.resblocks
-    for block in early:
-        x = block(x)
-    normed = last.ln_1(x)
-    value_weight = last.attn.in_proj_weight.chunk(3)[2]
-    value_bias = last.attn.in_proj_bias.chunk(3)[2]
-    value = last.attn.out_proj(F.linear(normed, value_weight, value_bias))
-    dense = x + last.ls_1(value)
-    dense = dense + last.ls_2(last.mlp(last.ln_2(dense)))
-    pooled, _ = visual._pool(last(x))
-    dense = visual.ln_post(dense)[:, 1:]
+    x = vit_tokens(visual, images)
+    pooled, _ = visual._pool(visual.transformer.resblocks[-1](x))
     if visual.proj is not None:
-        pooled, dense = pooled @ visual.proj, dense @ visual.proj
-    return pooled, dense
+        pooled = pooled @ visual.proj
+    return pooled, vit_dense(visual, x)
+
+
+def vit_tokens(visual: Any, images: Float[Tensor, "window 3 height width"]) -> Tensor:
+    """What enters the last block of a VisionTransformer, of shape (window, 1 + patch, width).
+
+    The class token comes first. Images of another size than the tower's get its positions
+    interpolated (bicubic), as when a ViT is fine-tuned at a higher resolution.
+    """
+    patches = visual.conv1(images)
+    places = positions(visual, tuple(patches.shape[2:])).to(patches.dtype)
+    patches = patches.flatten(2).transpose(1, 2)
+    token = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
+    x = visual.ln_pre(torch.cat([token, patches], dim=1) + places)
+    for block in visual.transformer.resblocks[:-1]:
+        x = block(x)
+    return x
+
+
+def positions(visual: Any, grid: tuple[int, ...]) -> Float[Tensor, "token width"]:
+    """A VisionTransformer's positions on a grid of another size: class token first, bicubic."""
+    own = visual.positional_embedding
+    if grid == tuple(visual.grid_size):
+        return own
+    maps = own[1:].T.unflatten(1, visual.grid_size)[None]
+    maps = F.interpolate(maps, grid, mode="bicubic", align_corners=False)
+    return torch.cat([own[:1], maps[0].flatten(1).T])
+
+
+def vit_dense(visual: Any, x: Float[Tensor, "window token width"]) -> Tensor:
+    """The patches through the last block as if each asked itself alone, then to CLIP's space."""
+    last = visual.transformer.resblocks[-1]
+    weight, bias = (w.chunk(3)[2] for w in (last.attn.in_proj_weight, last.attn.in_proj_bias))
+    value = last.attn.out_proj(F.linear(last.ln_1(x), weight, bias))
+    return vit_end(visual, x, value)[:, 1:]
+
+
+def vit_end(visual: Any, x: Float[Tensor, "*item width"], attended: Tensor) -> Tensor:
+    """From what the last block's attention gave its tokens to CLIP's space."""
+    last = visual.transformer.resblocks[-1]
+    x = x + last.ls_1(attended)
+    x = visual.ln_post(x + last.ls_2(last.mlp(last.ln_2(x))))
+    return x if visual.proj is None else x @ visual.proj
 
 
 def blend_captions(

@@ -130,11 +130,7 @@ def _backbone(params: Params, names: list[str]) -> None:
 
     file = None if Path(section.checkpoint) == NONE else Path(section.checkpoint)
     pretrained.check(section.model, section.pretrained, file, section.activation)
-    if "maps" in params.infer.windows and not pretrained.is_resnet(section.model):
-        raise InputError(
-            f"infer.windows: maps need a ResNet tower, which {section.model} has not; use "
-            "infer.windows=[crops]"
-        )
+    pretrained.check_dense(section.model)
 
 
 def _chat(params: Params) -> None:

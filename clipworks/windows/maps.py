@@ -1,13 +1,10 @@
-"""Windows read off maps: the trunk runs once per size of window, not once per window.
+"""Windows read off maps: the tower runs once per size of window, not once per window.
 
 Crops keep the centre square of a window ("shortest"). Windows whose squares are equally large share
 a map: the whole image, resized so that the square is as large as the tower's input (times
-`resolution`), goes through the trunk once. A window is then a grid of points of that map (`density`
-for each cell of its side), bilinearly between its cells, which the attention pool takes as it takes a crop's positions
-(without positional embedding: a window has no place of its own).
-
-All but the softmax is linear in the map, so keys, values and dense features are projected once per
-map, and queries meet keys and values at its cells: what is sampled is logits, not features.
+`resolution`), goes through the tower once. A window is then a grid of points of that map (`density`
+for each cell of its side), bilinearly between its cells; clipworks.windows.readers makes features
+of them.
 """
 
 import math
@@ -17,30 +14,28 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from clipworks.clip import visual
 from clipworks.clip.backbone import Backbone
 from clipworks.kit.errors import InputError
 from clipworks.kit.shapes import Float, Int, UInt8
-from clipworks.windows import crops
+from clipworks.windows import crops, readers
 from clipworks.windows.boxes import Box
-from clipworks.windows.params import STRIDE, Maps
+from clipworks.windows.params import Maps
+from clipworks.windows.readers import Reader
 
 
-def check(backbone: Backbone) -> None:
-    """Raises InputError, naming the model, where its windows cannot be read off maps."""
-    tower: Any = backbone.model.visual
-    if not hasattr(tower, "attnpool"):
-        raise InputError(
-            f"infer.windows: the tower of {backbone.name} is a {type(tower).__name__}, whose tokens "
-            "have all seen the whole image; maps need a ModifiedResNet: use crops"
-        )
+def reader(backbone: Backbone) -> Reader:
+    """What reads windows off this backbone's maps.
+
+    Raises:
+        InputError: with the model's name, where that cannot be done.
+    """
     if backbone.resize_mode != "shortest":
         raise InputError(
             f"infer.windows: {backbone.name} resizes by {backbone.resize_mode!r}; maps have the "
             "centre squares of 'shortest' only: use crops"
         )
+    return readers.of(backbone.model.visual, backbone.image_size, backbone.name)
 
 
 @dataclass(frozen=True)
@@ -50,7 +45,8 @@ class Part:
     Points lie between cells: 0 is the middle of the first cell of the part.
     """
 
-    pixels: UInt8[Tensor, "3 height width"]  # sides are multiples of STRIDE
+    pixels: UInt8[Tensor, "3 height width"]  # sides are whole cells
+    stride: int  # pixels of a cell
     windows: list[int]  # places in the image's list of boxes
     across: Float[Tensor, "window sample"]
     down: Float[Tensor, "window sample"]
@@ -65,53 +61,39 @@ def parts(
     image: UInt8[Tensor, "3 height width"],
     boxes: Sequence[Box],
     how: Maps,
+    reader: Reader,
     *,
     size: int,
     largest: int,
-    reach: int,
 ) -> list[Part]:
     """The image once per size of its windows' squares, in tiles where that is too large.
 
     A map's sides are rounded to whole cells, so that no window ends beyond the last one. Tiles
-    overlap by what the trunk sees around a cell, so they change nothing but the memory it takes;
-    what no window needs is left out.
+    overlap by what the reader's tower sees around a cell; what no window needs is left out.
 
     Args:
         size: the tower's input.
-        largest: pixels of a tile; one window's surroundings are taken whatever they are.
-        reach: see `reach`.
+        largest: pixels of a batch; one window's surroundings are taken whatever they are.
     """
     height, width = image.shape[1:]
     found = []
-    samples = how.samples(size)
+    stride, reach = reader.stride, reader.reach
+    samples, cells = how.samples(size, stride), reader.largest(largest)
     for side, members in _sizes(boxes, how.tolerance):
         scale = size * how.resolution / side
-        columns, rows = (max(1, round(x * scale / STRIDE)) for x in (width, height))
+        columns, rows = (max(1, round(x * scale / stride)) for x in (width, height))
         squares = torch.tensor([_square(boxes[i]) for i in members], dtype=torch.float64)
         steps = (torch.arange(samples, dtype=torch.float64) + 0.5) / samples
         left, top, extent = (squares[:, i, None] for i in range(3))
         across = ((left + extent * steps) * (columns / width) - 0.5).clamp(0, columns - 1)
         down = ((top + extent * steps) * (rows / height) - 0.5).clamp(0, rows - 1)
-        resized = crops.resize(image, rows * STRIDE, columns * STRIDE)
-        for some in _tiles(across, down, (columns, rows), largest // STRIDE**2, reach):
+        resized = crops.resize(image, rows * stride, columns * stride)
+        for some in _tiles(across, down, (columns, rows), cells, reach):
             x, y = _span(across[some], columns, reach), _span(down[some], rows, reach)
-            tile = resized[:, y[0] * STRIDE : y[1] * STRIDE, x[0] * STRIDE : x[1] * STRIDE]
+            tile = resized[:, y[0] * stride : y[1] * stride, x[0] * stride : x[1] * stride]
             points = (across[some] - x[0]).float(), (down[some] - y[0]).float()
-            found.append(Part(tile, [members[i] for i in some], *points))
+            found.append(Part(tile, stride, [members[i] for i in some], *points))
     return found
-
-
-def reach(tower: Any) -> int:
-    """How many cells around a cell of its last map a ModifiedResNet looks at.
-
-    A convolution of 3 x 3 sees one step around, and its step is the stride so far.
-    """
-    pixels, stride = 1 + 2 + 2, 4  # the stem: at full size, then at half
-    for layer in (tower.layer1, tower.layer2, tower.layer3, tower.layer4):
-        for block in layer:
-            pixels += stride
-            stride *= block.stride
-    return math.ceil(pixels / STRIDE)
 
 
 def _square(box: Box) -> tuple[float, float, int]:
@@ -166,33 +148,11 @@ def batches(waiting: Iterable[tuple[int, Part]], largest: int) -> Iterator[list[
             yield alike[start : start + at_once]
 
 
-@dataclass(frozen=True)
-class Projected:
-    """Maps with everything that the attention pool makes of a cell."""
-
-    cells: Float[Tensor, "map cell channel"]
-    keys: Float[Tensor, "map head cell width"]
-    values: Float[Tensor, "map head cell width"]
-    dense: Float[Tensor, "map cell dim"]
-
-
-def project(tower: Any, images: Float[Tensor, "map 3 height width"]) -> Projected:
-    """Run the trunk and project its maps once, whatever the number of windows."""
-    pool = tower.attnpool
-    cells = visual.trunk(tower, images).flatten(2).transpose(1, 2)
-    keys, values = pool.k_proj(cells), pool.v_proj(cells)
-    return Projected(cells, _heads(pool, keys), _heads(pool, values), pool.c_proj(values))
-
-
-def _heads(pool: Any, x: Tensor) -> Tensor:
-    return x.unflatten(-1, (pool.num_heads, -1)).transpose(1, 2)
-
-
 def corners(
     part: Part, device: torch.device
 ) -> tuple[Int[Tensor, "window point 4"], Float[Tensor, "window point 4"]]:
     """The four cells around each of a window's sample x sample points, and their bilinear shares."""
-    rows, columns = (side // STRIDE for side in part.pixels.shape[1:])
+    rows, columns = (side // part.stride for side in part.pixels.shape[1:])
 
     def two(points: Tensor, last: int) -> tuple[Tensor, Tensor]:
         low = points.floor()
@@ -205,41 +165,3 @@ def corners(
     share = share_y[:, :, None, :, None] * share_x[:, None, :, None, :]
     flat = (len(x), -1, 4)
     return index.reshape(flat).to(device), share.reshape(flat).to(device)
-
-
-def read(
-    tower: Any,
-    maps: Projected,
-    index: Int[Tensor, "window point 4"],
-    share: Float[Tensor, "window point 4"],
-) -> tuple[Float[Tensor, "map window dim"], Float[Tensor, "map window point dim"]]:
-    """Pooled and dense features of the same windows of every map, L2-normed.
-
-    The pool's first token, and its only query, is the mean of the window's points. Its logit is
-    the mean of their logits, and its value the mean of their values.
-    """
-    pool, points = tower.attnpool, index.shape[1]
-    mean = _bags(maps.cells, index.flatten(1), share.flatten(1) / points)
-    query = _heads(pool, pool.q_proj(mean))
-    at_cells = (query @ maps.keys.transpose(-1, -2)).float() / math.sqrt(query.shape[-1])
-    place = index.flatten(1).expand(*at_cells.shape[:2], -1, -1)
-    logits = (at_cells.gather(-1, place).unflatten(-1, (points, 4)) * share).sum(dim=-1)
-    weight = torch.cat([logits.mean(dim=-1, keepdim=True), logits], dim=-1).softmax(dim=-1)
-    weight = weight[..., 1:] + weight[..., :1] / points
-    spread = (weight[..., None] * share).flatten(-2)
-    at_cells = torch.zeros_like(at_cells).scatter_add_(-1, place, spread)
-    mixed = at_cells.to(maps.values.dtype) @ maps.values
-    pooled = pool.c_proj(mixed.transpose(1, 2).flatten(2))
-    dense = _bags(maps.dense, index.flatten(0, 1), share.flatten(0, 1)).unflatten(1, (-1, points))
-    return F.normalize(pooled.float(), dim=-1), F.normalize(dense, dim=-1)
-
-
-def _bags(cells: Tensor, index: Tensor, share: Tensor) -> Tensor:
-    """Weighted sums of some cells of each map: (map, cell, dim), (item, few) -> (map, item, dim)."""
-    count, size = cells.shape[:2]
-    first = torch.arange(count, device=cells.device)[:, None, None] * size
-    rows = (index + first).flatten(0, 1)
-    weights = share.expand(count, -1, -1).flatten(0, 1)
-    table = cells.flatten(0, 1).float()
-    found = F.embedding_bag(rows, table, mode="sum", per_sample_weights=weights)
-    return found.unflatten(0, (count, -1))

@@ -7,7 +7,6 @@ from pydantic import Field, model_validator
 from clipworks.kit.errors import InputError
 from clipworks.kit.params import AtLeastOne, Count, Number, Positive, Section, Share
 
-STRIDE = 32  # pixels of a map's cell: what open_clip's ModifiedResNet makes of any size
 Way = Literal["crops", "maps"]
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -19,9 +18,10 @@ class Maps(Section):
     density: Positive  # points that are read of a window, for each cell of its side
     tolerance: Annotated[Number, Field(ge=0)]  # windows whose sides differ by no more share a map
 
-    def samples(self, size: int) -> int:
-        """Points a side that are read of a window, for a tower that takes `size` pixels."""
-        return max(1, round(self.density * self.resolution * size / STRIDE))
+    def samples(self, size: int, stride: int) -> int:
+        """Points a side that are read of a window, for a tower that takes `size` pixels and whose
+        cells have `stride`."""
+        return max(1, round(self.density * self.resolution * size / stride))
 
 
 class Infer(Section):

@@ -84,8 +84,7 @@ class Tower:
             tower.to(memory_format=torch.channels_last)
         self.at_once = options.batch_size * backbone.image_size**2  # pixels
         if options.windows == "maps":
-            maps.check(backbone)
-            self._reach = maps.reach(tower)
+            self._reader = maps.reader(backbone)
 
     def cut(self, folder: Path, name: str) -> Cut:
         """Decode an image once and cut all its windows."""
@@ -104,9 +103,9 @@ class Tower:
                 pixels,
                 found,
                 self._options.maps,
+                self._reader,
                 size=size,
                 largest=self.at_once,
-                reach=self._reach,
             )
             return Cut(name, found, parts=parts)
         mode = self._backbone.resize_mode
@@ -134,7 +133,7 @@ class Tower:
         blank = torch.zeros(1, 3, size, size, device=self._device)
         _, positions, dim = visual.features(self._tower, blank, positional=False)[1].shape
         if self._options.windows == "maps":
-            positions = self._options.maps.samples(size) ** 2
+            positions = self._options.maps.samples(size, self._reader.stride) ** 2
         return 2 * dim * (1 + positions)
 
     def _autocast(self) -> torch.autocast:
@@ -165,14 +164,14 @@ class Tower:
             rows = torch.tensor([start for start, _ in batch])[:, None] + torch.tensor(one.windows)
             with self._autocast():
                 x = self._normalise(torch.stack([part.pixels for _, part in batch]))
-                projected = maps.project(self._tower, x)
+                projected = self._reader.project(x)
             near = maps.corners(one, self._device)
             at_once = max(1, self._options.batch_size // len(batch))
             for some, index, share in zip(
                 rows.split(at_once, dim=1), *(x.split(at_once) for x in near), strict=True
             ):
                 with self._autocast():
-                    pooled, dense = maps.read(self._tower, projected, index, share)
+                    pooled, dense = self._reader.read(projected, index, share)
                 yield Seen(some.flatten(), pooled.flatten(0, 1), dense.flatten(0, 1))
 
     def _normalise(self, pixels: Tensor) -> Tensor:
