@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from clipworks.kit import tables
-from clipworks.kit.errors import InputError
 from clipworks.kit.params import MODELS
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -29,14 +28,27 @@ def main() -> None:
 
 @app.command()
 def check() -> None:
-    """Check params.yaml, the class list and the files it names; say what may not be meant."""
+    """Check params.yaml, the class list and the files it names; say what may not be meant.
+
+    In a sibling's folder its own params.yaml is checked.
+    """
     from clipworks.kit.classes import read_classes
     from clipworks.kit.cli import run
+    from clipworks.kit.files import read_yaml
+    from clipworks.kit.params import PARAMS
+    from clipworks.scenes import check as scenes
     from clipworks.settings import check as settings
     from clipworks.settings import whole
     from clipworks.writing.inflections import ambiguous
 
     def main() -> None:
+        sections = set(read_yaml(PARAMS) or ())
+        if len(sections & set(scenes.Params.model_fields)) > len(
+            sections & set(whole.Params.model_fields)
+        ):
+            scenes.check(scenes.load())
+            typer.echo("params.yaml can be run")
+            return
         params = whole.load()
         warnings = settings.check(params)
         found = ambiguous(read_classes(Path(params.base.classes)))
@@ -137,8 +149,6 @@ def classify(
     from clipworks.kit.cli import run
 
     def main() -> None:
-        import torch
-
         from clipworks.clip import pretrained
         from clipworks.clip.hand import imagenet_templates
         from clipworks.kit import runtime
@@ -147,8 +157,7 @@ def classify(
         from clipworks.scenes import prompts as sets
         from clipworks.scenes.folder import pictures_in
 
-        if device is Device.cuda and not torch.cuda.is_available():
-            raise InputError("--device cuda: PyTorch sees no GPU here; leave it out, or cpu")
+        chosen = runtime.pick_device(device.value, key="--device")
         work.check_out(out)
         names = work.class_list(classes)
         file = work.PLAIN if prompts is None else sets.read_file(prompts)
@@ -158,7 +167,7 @@ def classify(
         pictures = pictures_in(folder)
         found = work.classify(
             folder, pictures, [pretrained.named(word.strip()) for word in models.split(",") if word.strip()], built,
-            sharpen=sharpen, batch_size=batch_size, device=runtime.pick_device(device.value),
+            sharpen=sharpen, batch_size=batch_size, device=chosen,
         )  # fmt: skip
         frame = found.frame()
         work.write(out, frame)

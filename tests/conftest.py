@@ -78,11 +78,17 @@ def encoded(tmp_path_factory, clip) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The thimble world, every stage run once. Not to be changed: copy it."""
+    """The thimble world, every stage run once, by the first process that asks. Copy it to change it."""
     import thimble
+    from filelock import FileLock
 
-    folder = thimble.copy(tmp_path_factory.mktemp("thimble") / "project")
-    thimble.run_stages(folder)
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, done = base / "thimble/project", base / "thimble/done"
+    with FileLock(base / "thimble.lock"):
+        if not done.exists():
+            thimble.run_stages(thimble.copy(folder))
+            done.touch()
     return folder
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 from test_training import ROOT
@@ -32,37 +33,30 @@ if accelerator.is_main_process:
 """
 
 
-def test_two_processes_give_the_loss_curve_of_one(encoded, backbone_folder, tmp_path) -> None:
-    script = tmp_path / "worker.py"
+def curve(folder: Path, encoded: Path, clip: Path, launcher: list[str]) -> tuple[int, list[float]]:
+    """How many processes trained, and their loss by epoch."""
+    script = folder / "worker.py"
     script.write_text(
-        WORKER.format(tests=str(ROOT / "tests"), clip=str(backbone_folder), encoded=str(encoded))
+        WORKER.format(tests=str(ROOT / "tests"), clip=str(clip), encoded=str(encoded))
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *launcher, str(script), str(folder / "run")]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    count, history = json.loads((folder / "run.json").read_text())
+    return count, [row["loss"] for row in history]
+
+
+def test_two_processes_give_the_loss_curve_of_one(encoded, backbone_folder, tmp_path) -> None:
     # On CPUs `accelerate launch` wants MPI for several processes; torchrun is what it uses on GPUs.
-    launchers = {
-        1: [
-            "accelerate.commands.launch",
-            "--cpu",
-            "--num_processes",
-            "1",
-            "--num_machines",
-            "1",
-            "--mixed_precision",
-            "no",
-            "--dynamo_backend",
-            "no",
-        ],
-        2: ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"],
-    }
+    launchers = {1: [], 2: ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]}
     curves = []
     for processes, launcher in launchers.items():
-        run = str(tmp_path / f"run{processes}")
-        command = [sys.executable, "-m", *launcher, str(script), run]
-        done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-        count, history = json.loads((tmp_path / f"run{processes}.json").read_text())
+        folder = tmp_path / str(processes)
+        folder.mkdir()
+        count, losses = curve(folder, encoded, backbone_folder, launcher)
         assert count == processes
-        curves.append([row["loss"] for row in history])
+        curves.append(losses)
     np.testing.assert_allclose(curves[0], curves[1], rtol=1e-5)

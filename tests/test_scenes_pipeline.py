@@ -202,8 +202,9 @@ def test_wrong_params_are_refused_by_name(
 def test_stage_script_params_and_rooms_agree(name: str) -> None:
     script = SOLUTION / f"stages/{name}.py"
     assert len(script.read_text().splitlines()) <= 65
-    sections = {entry.split(".")[0] for entry in body(name)["params"]}
-    assert name in sections and sections <= {name, "base"}
+    if name != "check":  # reads all of params.yaml, as a file
+        sections = {entry.split(".")[0] for entry in body(name)["params"]}
+        assert name in sections and sections <= {name, "base"}
     modules = re.findall(r"^from (clipworks[\w.]*) import (.+)$", script.read_text(), re.M)
     files: set[str] = set()
     for module, listed in modules:

@@ -24,13 +24,16 @@ Activation = Literal["auto", "gelu", "quick_gelu"]
 PATIENCE = 10  # seconds that a weights server may take to answer at all
 
 
-def check(name: str, tag: str, checkpoint: Path | None, activation: Activation) -> bool:
+def check(
+    name: str, tag: str, checkpoint: Path | None, activation: Activation, key: str = "backbone"
+) -> bool:
     """Whether these weights can be had and prompts be tuned on them, before a byte is downloaded.
 
     Args:
         name: a model name of open_clip, such as "RN50".
         tag: a pretrained tag of that model, such as "openai".
         checkpoint: a file of weights to take instead of the tag's.
+        key: the section of params.yaml that names them, for messages.
 
     Returns:
         whether the towers use QuickGELU.
@@ -43,27 +46,27 @@ def check(name: str, tag: str, checkpoint: Path | None, activation: Activation) 
     if name not in models:
         close = difflib.get_close_matches(name, models, 3, cutoff=0.5)
         known = f"close names: {close}" if close else "`open_clip.list_models()` gives all"
-        raise InputError(f"backbone.model: open_clip has no model {name!r}; {known}")
+        raise InputError(f"{key}.model: open_clip has no model {name!r}; {known}")
     config = open_clip.get_model_config(name) or {}
-    _check_text(name, config)
+    _check_text(name, config, key)
     named = bool(config.get("quick_gelu"))
     if checkpoint is not None:
-        return _check_file(checkpoint, named, activation)
+        return _check_file(checkpoint, named, activation, key)
     tags = open_clip.list_pretrained_tags_by_model(name)
     if tag not in tags:
-        raise InputError(f"backbone.pretrained: {tag!r} is no tag of {name}; tags: {tags}")
+        raise InputError(f"{key}.pretrained: {tag!r} is no tag of {name}; tags: {tags}")
     return _chosen(activation, named or bool(get_pretrained_cfg(name, tag).get("quick_gelu")))
 
 
-def _check_file(path: Path, named: bool, activation: Activation) -> bool:
+def _check_file(path: Path, named: bool, activation: Activation, key: str) -> bool:
     if not path.is_file():
-        raise InputError(f"backbone.checkpoint: {path} is no file; data/none stands for no file")
+        raise InputError(f"{key}.checkpoint: {path} is no file; data/none stands for no file")
     if is_zipfile(path) and any("/code/" in entry for entry in ZipFile(path).namelist()):
         raise InputError(
-            f"backbone.checkpoint: {path} is a TorchScript archive, which can hold code; save its "
+            f"{key}.checkpoint: {path} is a TorchScript archive, which can hold code; save its "
             "state dict as safetensors once, on a machine where you trust it, and give that file"
         )
-    return _chosen(activation, _beside(path) or named or None, path)
+    return _chosen(activation, _beside(path) or named or None, path, key)
 
 
 def check_dense(name: str) -> None:
@@ -76,13 +79,15 @@ def check_dense(name: str) -> None:
         )
 
 
-def _chosen(activation: Activation, known: bool | None, path: Path | None = None) -> bool:
+def _chosen(
+    activation: Activation, known: bool | None, path: Path | None = None, key: str = ""
+) -> bool:
     if activation != "auto":
         return activation == "quick_gelu"
     if known is None:
         raise InputError(
-            f"backbone.checkpoint: {path} does not say which activation it was trained with (a wrong "
-            "one ruins features silently); set backbone.activation to quick_gelu (OpenAI's own "
+            f"{key}.checkpoint: {path} does not say which activation it was trained with (a wrong "
+            f"one ruins features silently); set {key}.activation to quick_gelu (OpenAI's own "
             f"weights) or gelu, or put its {CONFIG} beside it"
         )
     return known
@@ -96,19 +101,19 @@ def _beside(path: Path) -> bool | None:
     return bool(read_config(config)["model_cfg"].get("quick_gelu", False))
 
 
-def _check_text(name: str, config: dict[str, Any]) -> None:
+def _check_text(name: str, config: dict[str, Any], key: str) -> None:
     text = config.get("text_cfg", {})
     odd = next((k for k in ("hf_model_name", "hf_tokenizer_name") if k in text), None)
     if odd or text.get("no_causal_mask") or text.get("embed_cls") or "multimodal_cfg" in config:
         why = f"its text tower is {text[odd]}" if odd else "its text tower is not CLIP's"
         raise InputError(
-            f"backbone.model: {name}: prompts are tuned at the token embedding of a causal CLIP text "
+            f"{key}.model: {name}: prompts are tuned at the token embedding of a causal CLIP text "
             f"tower, and {why}; choose a model such as RN50, ViT-B-16 or ViT-L-14"
         )
 
 
 def load(
-    name: str, tag: str, checkpoint: Path | None, activation: Activation
+    name: str, tag: str, checkpoint: Path | None, activation: Activation, key: str = "backbone"
 ) -> tuple[nn.Module, dict[str, Any], dict[str, Any]]:
     """Load published weights through open_clip, downloading them where open_clip would.
 
@@ -118,9 +123,9 @@ def load(
     Raises:
         InputError: see `check`; or the weights cannot be fetched or do not fit the model.
     """
-    quick = check(name, tag, checkpoint, activation)
+    quick = check(name, tag, checkpoint, activation, key)
     if checkpoint is None:
-        _check_reachable(name, tag)
+        check_reachable(name, tag, key)
     config = {**(open_clip.get_model_config(name) or {}), "quick_gelu": quick}
     source = tag if checkpoint is None else str(checkpoint)
     try:
@@ -134,8 +139,8 @@ def load(
         AssertionError,
     ) as error:
         first = str(error).strip().splitlines()[0]
-        key = "pretrained" if checkpoint is None else "checkpoint"
-        raise InputError(f"backbone.{key}: {source} cannot be loaded as {name}: {first}") from None
+        part = "pretrained" if checkpoint is None else "checkpoint"
+        raise InputError(f"{key}.{part}: {source} cannot be loaded as {name}: {first}") from None
     return model, config, dict(open_clip.get_model_preprocess_cfg(model))
 
 
@@ -158,12 +163,16 @@ def named(word: str) -> Backbone:
             "(ViT-B-32:openai), NAME:FILE, or a folder such as models/backbone"
         )
     file = Path(source) if Path(source).is_file() else None
-    model, config, preprocess = load(name, source, file, "auto")
+    model, config, preprocess = load(name, source, file, "auto", f"model {word!r}")
     return backbone.frozen(model, config, preprocess, name=word)
 
 
-def _check_reachable(name: str, tag: str) -> None:
-    """Ask the weights' server for a connection, rather than let the client retry for a minute."""
+def check_reachable(name: str, tag: str, key: str = "backbone") -> None:
+    """Ask the weights' server for a connection, rather than let the client retry for a minute.
+
+    Raises:
+        InputError: the weights are not on this machine, and the server does not answer.
+    """
     found = get_pretrained_cfg(name, tag)
     hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     proxied = any(os.environ.get(key) for key in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"))
@@ -177,7 +186,7 @@ def _check_reachable(name: str, tag: str) -> None:
             return
     except OSError as error:
         raise InputError(
-            f"backbone.pretrained: the weights {tag!r} of {name} are not on this machine and "
+            f"{key}.pretrained: the weights {tag!r} of {name} are not on this machine and "
             f"{server.hostname} cannot be reached ({error}); run once with a connection, copy the "
             "cache of a machine that has them (HF_HOME), or give a checkpoint's path"
         ) from None

@@ -121,6 +121,7 @@ class _Images:
         self._stored, self._order = stored, order
         self._params, self._conditional = params, conditional
         self._made: dict[tuple[str, Recipe], Tensor] = {}
+        self._read: dict[str, Tensor] = {}
 
     def logits(self, row: Row, routes: Routes) -> Tensor:
         """A row's logits, of shape (image, class)."""
@@ -146,7 +147,9 @@ class _Images:
         return torch.stack([by_model[model][:, i] for i, model in enumerate(main)], dim=1)
 
     def _of(self, model: str) -> Tensor:
-        return self._stored.logits[:, :, :, self._order[model]]
+        if model not in self._read:
+            self._read[model] = self._stored.of(self._order[model])
+        return self._read[model]
 
     def _model(self, model: str, change: dict[str, Any]) -> Tensor:
         recipe = replace(Recipe.of(self._params, model), **change)

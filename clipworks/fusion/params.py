@@ -36,4 +36,6 @@ class Ensemble(Section):
         named = {*self.local_weight, *self.variance, *self.cooccurrence_models, *self.weights}
         if unknown := sorted(named - {*MODELS, "default"}):
             raise InputError(f"no model {unknown}; there are {list(MODELS)}")
+        if len(set(self.cooccurrence_models)) < len(self.cooccurrence_models):
+            raise InputError(f"cooccurrence_models: {self.cooccurrence_models} names one twice")
         return self

@@ -5,6 +5,7 @@ here. A section's model lives in the room that it drives; `Base`, which all shar
 """
 
 import difflib
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -79,6 +80,27 @@ def load(section: str, schema: type[S], path: Path = PARAMS) -> S:
         raise InputError(f"{path}: " + "\n".join(lines)) from None
 
 
+M = TypeVar("M", bound=BaseModel)
+
+
+def load_whole(schema: type[M], path: Path = PARAMS) -> M:
+    """Read all sections.
+
+    Raises:
+        InputError: every unknown, missing or mistyped key at once, each with what is allowed.
+    """
+    if not path.exists():
+        raise InputError(f"{path} does not exist; run from the project's top folder")
+    content = read_yaml(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds no sections; allowed are {sorted(schema.model_fields)}")
+    try:
+        return schema.model_validate(content)
+    except ValidationError as error:
+        lines = [explain("", schema, issue) for issue in error.errors()]
+        raise InputError(f"{path}: " + "\n".join(lines)) from None
+
+
 def explain(section: str, schema: type[BaseModel], issue: Any) -> str:
     """What pydantic found, with the section, the key, what is allowed and a likely spelling."""
     path = [*filter(None, section.split(".")), *(str(part) for part in issue["loc"])]
@@ -94,7 +116,12 @@ def explain(section: str, schema: type[BaseModel], issue: Any) -> str:
         return f"{where}: missing"
     if issue["type"] == "value_error":  # a contradiction within a section
         return f"{where}: {issue['msg'].removeprefix('Value error, ')}"
-    return f"{where}: {issue['msg']} (got {issue['input']!r})"
+    known = (
+        re.findall(r"'([^']*)'", issue["ctx"]["expected"])
+        if issue["type"] == "literal_error"
+        else []
+    )
+    return f"{where}: {issue['msg']} (got {issue['input']!r}){_close(str(issue['input']), known)}"
 
 
 def _close(word: str, known: list[str]) -> str:

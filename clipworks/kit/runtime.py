@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clipworks.kit.errors import InputError
+
 if TYPE_CHECKING:
     import torch  # half the stages need no torch and are spared its import
 
@@ -29,15 +31,29 @@ def project_root() -> Path:
     return next((folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), here)
 
 
-def pick_device(name: str) -> "torch.device":
-    """The device that base.device asks for; "auto" takes the best there is."""
+def pick_device(name: str, *, key: str = "base.device") -> "torch.device":
+    """The device of a name; "auto" takes the best there is.
+
+    Args:
+        key: where people chose it, for the message.
+
+    Raises:
+        InputError: this machine has no such device.
+    """
     import torch
 
-    if name != "auto":
-        return torch.device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        return torch.device(next(kind for kind, has in there.items() if has))
+    if not there[name]:
+        raise InputError(
+            f"{key}: this machine has no {name}; use auto or cpu (or a torch built for it)"
+        )
+    return torch.device(name)
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """How a scene of the miniature world looks, and the CLIP that is pretrained on such scenes."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from clipworks.kit.errors import InputError
 from clipworks.kit.params import AtLeastOne, Count, Number, Section, Share
@@ -11,7 +11,7 @@ from clipworks.kit.params import AtLeastOne, Count, Number, Section, Share
 class Scene(Section):
     """How a scene looks; sizes as shares of the picture's side."""
 
-    side: AtLeastOne  # pixels
+    side: Annotated[int, Field(ge=16)]  # pixels
     objects: tuple[AtLeastOne, AtLeastOne]  # fewest and most
     object_size: tuple[Share, Share]  # of the side
     clutter: Count  # at most so many plain shapes

@@ -74,7 +74,8 @@ def class_list(text: str) -> list[str]:
     if "," not in text and ("/" in text or "." in text):
         raise InputError(f"--classes {text!r}: there is no such file")
     names = [name.strip() for name in text.split(",") if name.strip()]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    lower = [name.lower() for name in names]
+    if twice := sorted({name for name in lower if lower.count(name) > 1}):
         raise InputError(f"--classes names {twice} twice")
     if len(names) < 2:
         raise InputError(

@@ -15,6 +15,7 @@ from clipworks.kit.classes import Synonyms, misspelt, read_classes, read_synonym
 from clipworks.kit.errors import InputError
 from clipworks.kit.files import NONE
 from clipworks.kit.params import MODELS
+from clipworks.kit.runtime import pick_device
 from clipworks.settings.whole import Params
 from clipworks.tuning.params import TrainModel
 from clipworks.writing.labels import claims
@@ -55,7 +56,16 @@ def _checks(params: Params, names: list[str], synonyms: Synonyms) -> Iterator[Ca
     yield partial(_groups, params, names)
     yield partial(_starts, params)
     yield partial(_ensemble, params, names)
+    yield partial(_evaluate, params, names)
     yield partial(_launcher, params)
+
+
+def _evaluate(params: Params, names: list[str]) -> None:
+    if params.evaluate.decision == "top_k" and params.evaluate.decision_k >= len(names):
+        raise InputError(
+            f"evaluate.decision_k: {params.evaluate.decision_k} of {len(names)} classes would give "
+            "every image every tag; choose fewer, or evaluate.decision=threshold"
+        )
 
 
 def _launcher(params: Params) -> None:
@@ -87,14 +97,8 @@ def _device(params: Params) -> None:
         f"train.{m}.precision" for m in MODELS if getattr(params.train, m).precision == "fp16"
     ]
     if wanted in ("cuda", "mps") or halves:
-        import torch
-
-        there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-        if not there.get(wanted, True):
-            raise InputError(
-                f"base.device: this machine has no {wanted}; use auto or cpu (or a torch built for it)"
-            )
-        if halves and (wanted == "cpu" or not any(there.values())):
+        device = pick_device(wanted)  # imports torch: only where it is needed
+        if halves and device.type == "cpu":
             raise InputError(f"{halves[0]}: fp16 needs a GPU; on a CPU fp32 and bf16 are allowed")
 
 
@@ -108,6 +112,7 @@ def _world(params: Params, names: list[str]) -> None:
                     f"world.{split}: 0 images of the miniature world; draw at least 1 (0 stands for all "
                     "images of a COCO split)"
                 )
+        _disk(params)
         return check_glyphs(names)
     faults = []
     for split in ("validation", "test"):
@@ -118,6 +123,18 @@ def _world(params: Params, names: list[str]) -> None:
                 faults.append(f"world.coco.{split}_{kind}: {path} is not {what}")
     if faults:
         raise InputError("\n  ".join(faults))
+
+
+def _disk(params: Params) -> None:
+    """A drawn picture takes at most its pixels' bytes; DVC links its copy where it can."""
+    count = params.world.validation + params.world.test
+    need, free = 3 * count * params.world.scene.side**2, shutil.disk_usage(".").free
+    if need > free:
+        raise InputError(
+            f"world: {count:,} pictures of {params.world.scene.side} pixels take up to "
+            f"{need / 1e9:,.0f} GB, and {free / 1e9:,.0f} GB are free; draw fewer (world.test, "
+            "world.validation) or smaller ones"
+        )
 
 
 def _backbone(params: Params, names: list[str]) -> None:
@@ -131,6 +148,8 @@ def _backbone(params: Params, names: list[str]) -> None:
     file = None if Path(section.checkpoint) == NONE else Path(section.checkpoint)
     pretrained.check(section.model, section.pretrained, file, section.activation)
     pretrained.check_dense(section.model)
+    if file is None:
+        pretrained.check_reachable(section.model, section.pretrained)
 
 
 def _chat(params: Params) -> None:
@@ -153,7 +172,12 @@ def _groups(params: Params, names: list[str]) -> None:
     elif len(names) < len(groups) * params.hard_groups.size:
         raise InputError(
             f"hard_groups.size: {params.hard_groups.size} in {len(groups)} groups are more than "
-            f"the {len(names)} classes; at most {len(names) // len(groups)}"
+            f"the {len(names)} classes; "
+            + (
+                f"at most {len(names) // len(groups)}"
+                if len(names) >= len(groups)
+                else f"the specialists need at least {len(groups)} classes"
+            )
         )
     for model in MODELS:
         one: TrainModel = getattr(params.train, model)

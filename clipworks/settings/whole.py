@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from clipworks.chat.params import Chat
 from clipworks.fusion.params import Ensemble
-from clipworks.kit.errors import InputError
-from clipworks.kit.files import read_yaml
-from clipworks.kit.params import PARAMS, Base, Section, explain
+from clipworks.kit.params import PARAMS, Base, Section, load_whole
 from clipworks.miniature.params import Backbone
 from clipworks.report.params import Evaluate
 from clipworks.tuning.params import Cooccurrence, EncodeCaptions, HardGroups, TrainModel
@@ -51,18 +49,5 @@ class Params(BaseModel):
 
 
 def load(path: Path = PARAMS) -> Params:
-    """Read all of params.yaml.
-
-    Raises:
-        InputError: every unknown, missing or mistyped key at once, each with what is allowed.
-    """
-    if not path.exists():
-        raise InputError(f"{path} does not exist; run from the project's top folder")
-    content = read_yaml(path)
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: holds no sections; allowed are {sorted(Params.model_fields)}")
-    try:
-        return Params.model_validate(content)
-    except ValidationError as error:
-        lines = [explain("", Params, issue) for issue in error.errors()]
-        raise InputError(f"{path}: " + "\n".join(lines)) from None
+    """Read all of params.yaml; see clipworks.kit.params.load_whole."""
+    return load_whole(Params, path)

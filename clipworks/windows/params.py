@@ -30,7 +30,7 @@ class Infer(Section):
     windows: list[Way]  # an instance of the stage for each
     maps: Maps
 
-    scales: list[Annotated[int, Field(ge=2)]]
+    scales: list[Annotated[int, Field(ge=2, le=16)]]  # each at most once
     positional: bool
     nearest_captions: AtLeastOne
     batch_size: AtLeastOne
@@ -48,6 +48,14 @@ class Infer(Section):
         """
         unread = {"max_bad_share", *(() if way == "maps" else ("maps",))}
         return {**self.model_dump(exclude=unread), "windows": way}
+
+    @model_validator(mode="after")
+    def _once(self) -> "Infer":
+        for key in ("scales", "windows"):
+            values = getattr(self, key)
+            if len(set(values)) < len(values):
+                raise InputError(f"{key}: {values} names one twice")
+        return self
 
     @model_validator(mode="after")
     def _no_places(self) -> "Infer":

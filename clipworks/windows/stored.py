@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from clipworks.kit import tensors
@@ -19,8 +20,13 @@ class Stored:
     """Windows of some images of equal window count; window 0 is the whole image."""
 
     names: list[str]
-    logits: Float[Tensor, "image window 2 model class"]
+    logits: Float[Tensor, "image window 2 model class"]  # as stored: float16, or float32
     similarities: Float[Tensor, "image window nearest"]
+
+    def of(self, model: int) -> Float[Tensor, "image window 2 class"]:
+        """One model's logits in float32, its windows side by side in memory: all after reads them so."""
+        own = self.logits[:, :, :, model].permute(2, 0, 1, 3)
+        return own.to(torch.float32, memory_format=torch.contiguous_format).permute(1, 2, 0, 3)
 
 
 def read(folder: Path) -> Iterator[Stored]:
@@ -36,12 +42,9 @@ def read(folder: Path) -> Iterator[Stored]:
             for first, last in _runs(offsets):
                 begin, end = offsets[first], offsets[last]
                 shape = (last - first, -1)
-                values = logits[begin:end].unflatten(0, shape)
-                # One model's windows side by side in memory: everything after reads them so.
-                values = values.permute(3, 2, 0, 1, 4).contiguous().float().permute(2, 3, 1, 0, 4)
                 yield Stored(
                     shard["images"][first:last],
-                    values,
+                    logits[begin:end].unflatten(0, shape),
                     similarities[begin:end].float().unflatten(0, shape),
                 )
 

@@ -26,7 +26,7 @@ def main(name: str = "") -> None:
         if params.source == "pretrained":
             file = None if Path(params.checkpoint) == NONE else Path(params.checkpoint)
             model, config, preprocess = pretrained.load(
-                params.model, params.pretrained, file, params.activation
+                params.model, params.pretrained, file, params.activation, f"model.{name}"
             )
             tables.write_tsv(log, ("step", "phase", "loss"), [])
         else:

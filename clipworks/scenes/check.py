@@ -1,0 +1,122 @@
+"""What can be known to fail in the scenes' pipeline before a CLIP is trained or loaded."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from clipworks.kit.errors import InputError
+from clipworks.kit.files import NONE
+from clipworks.kit.params import PARAMS, load_whole
+from clipworks.kit.runtime import pick_device
+from clipworks.scenes import folder, painting, prompts
+from clipworks.scenes.params import (
+    Base,
+    Ensemble,
+    Evaluate,
+    Model,
+    Probabilities,
+    Prompts,
+    Submit,
+    World,
+)
+
+
+class Params(BaseModel):
+    """solutions/scenes/params.yaml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    base: Base
+    world: World
+    model: dict[str, Model]
+    prompts: Prompts
+    probabilities: dict[str, Probabilities]
+    ensemble: Ensemble
+    submit: Submit
+    evaluate: Evaluate
+
+
+def load(path: Path = PARAMS) -> Params:
+    """Read all of params.yaml; see clipworks.kit.params.load_whole."""
+    return load_whole(Params, path)
+
+
+def check(params: Params) -> None:
+    """Check all of params.yaml, the files it names and this machine.
+
+    Raises:
+        InputError: everything that is wrong, a line each.
+    """
+    faults = []
+    for one in _checks(params):
+        try:
+            one()
+        except InputError as error:
+            faults.append(str(error))
+    if faults:
+        raise InputError("params.yaml cannot be run:\n  " + "\n  ".join(dict.fromkeys(faults)))
+
+
+def _checks(params: Params) -> Iterator[Callable[[], None]]:
+    yield partial(_device, params)
+    yield partial(_world, params)
+    for name, model in params.model.items():
+        if model.source == "pretrained":
+            yield partial(_pretrained, name, model)
+    yield partial(_names, params)
+    yield partial(_prompts, params)
+
+
+def _device(params: Params) -> None:
+    if params.base.device in ("cuda", "mps"):
+        pick_device(params.base.device)  # imports torch: only where it is needed
+
+
+def _world(params: Params) -> None:
+    if params.world.source == "miniature":
+        painting.check(params.base.places)
+    else:
+        for split in ("test", "validation"):
+            folder.read_split(params.world.folder, split)
+
+
+def _pretrained(name: str, model: Model) -> None:
+    from clipworks.clip import pretrained  # imports torch
+
+    key = f"model.{name}"
+    file = None if Path(model.checkpoint) == NONE else Path(model.checkpoint)
+    pretrained.check(model.model, model.pretrained, file, model.activation, key)
+    if file is None:
+        pretrained.check_reachable(model.model, model.pretrained, key)
+
+
+def _names(params: Params) -> None:
+    """All sections speak of the same models, and of sharpening factors that are cached."""
+    models = set(params.model)
+    for section, named in (
+        ("probabilities", set(params.probabilities)),
+        ("ensemble.weights", set(params.ensemble.weights)),
+    ):
+        if named != models:
+            raise InputError(
+                f"{section} names {sorted(named)}, model has {sorted(models)}; each CLIP needs an "
+                "entry in all of model, probabilities, ensemble.sharpen and ensemble.weights"
+            )
+    for name, factor in params.ensemble.sharpen.items():
+        cached = params.probabilities[name].sharpen
+        if factor not in cached:
+            raise InputError(
+                f"ensemble.sharpen.{name}: {factor} is not among probabilities.{name}.sharpen "
+                f"{cached}; add it there"
+            )
+
+
+def _prompts(params: Params) -> None:
+    file = prompts.read_file(Path(params.prompts.file))
+    known = [*file.templates, *file.imagenet, prompts.SENTENCES]
+    if unknown := [group for group in params.ensemble.groups if group not in known]:
+        raise InputError(
+            f"ensemble.groups: {params.prompts.file} has no groups {unknown}; there are {known}"
+        )

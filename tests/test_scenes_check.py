@@ -1,0 +1,63 @@
+"""What the scenes' check refuses before a CLIP is trained or loaded, and in which words."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_scenes_pipeline import SOLUTION, change
+from typer.testing import CliRunner
+
+from clipworks.commands import app
+from clipworks.kit.errors import InputError
+from clipworks.scenes import check
+
+WRONG: list[tuple[str, dict[str, Any], str]] = [
+    ("a misspelt section", {"ensembel": {}}, r"section 'ensembel': unknown; .*mean 'ensemble'\?"),
+    ("a misspelt key", {"ensemble.poling": 1}, r"key 'poling': unknown; .*mean 'pooling'\?"),
+    ("a misspelt value", {"ensemble.pooling": "shared_sofmax"},
+     r"'pooling': .*\(got 'shared_sofmax'\); did you mean 'shared_softmax'\?"),
+    ("a group that the prompts have not", {"ensemble.groups": ["names"]},
+     r"ensemble\.groups: .*miniature\.yaml has no groups \['names'\]; there are \['name'"),
+    ("a file of prompts that is not there", {"prompts.file": "data/templates/mine.yaml"},
+     r"data/templates/mine\.yaml does not exist"),
+    ("a factor that is not cached", {"ensemble.sharpen.wide": 2.5},
+     r"ensemble\.sharpen\.wide: 2\.5 is not among probabilities\.wide\.sharpen \[1.*add it there"),
+    ("a model without an entry", {"probabilities.third": {"sharpen": [1], "batch_size": 8}},
+     r"probabilities names \['narrow', 'third', 'wide'\], model has \['narrow', 'wide'\]"),
+    ("a model that open_clip has not", {"model.wide.source": "pretrained", "model.wide.model": "ViT-L-41"},
+     r"model\.wide\.model: open_clip has no model 'ViT-L-41'; close names: .*ViT-L-14"),
+    ("weights that are not here", {"model.wide.source": "pretrained", "model.wide.pretrained": "laion2b_s32b_b82k"},
+     r"model\.wide\.pretrained: the weights 'laion2b_s32b_b82k' of ViT-L-14 are not on this machine"),
+    ("a place that cannot be drawn", {"base.places": ["street", "moon"]}, r"moon"),
+    ("a folder that is not there", {"world.source": "folder", "world.folder.test": "mine"},
+     r"'mine' is no folder"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def project(tmp_dir) -> Path:
+    shutil.copytree(SOLUTION / "data/templates", tmp_dir / "data/templates")
+    shutil.copyfile(SOLUTION / "params.yaml", tmp_dir / "params.yaml")
+    return tmp_dir
+
+
+def test_what_ships_passes_here_and_on_the_console(project) -> None:
+    check.check(check.load())
+    found = CliRunner().invoke(app, ["check"])
+    assert found.exit_code == 0 and found.output == "params.yaml can be run\n"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"), [row[1:] for row in WRONG], ids=[r[0] for r in WRONG]
+)
+def test_wrong_params_of_the_scenes_are_refused(project, changes, message) -> None:  # fmt: skip
+    change(project, changes)
+    with pytest.raises(InputError, match=message):
+        check.check(check.load())
+
+
+def test_all_faults_are_reported_at_once(project) -> None:
+    change(project, {"ensemble.groups": ["names"], "base.places": ["moon"]})
+    with pytest.raises(InputError, match=r"cannot be run:\n  .*moon.*\n  ensemble\.groups"):
+        check.check(check.load())
