@@ -113,7 +113,7 @@ class Ways:
     def bare_tower(self) -> Callable[[], None]:
         """The tower alone on as many random crops."""
         work = self.work("crops", self.models)
-        windows = sum(len(work.tower.cut(self.folder, name).boxes) for name in self.names)
+        windows = sum(len(work.tower.cut(name, self.folder / name).boxes) for name in self.names)
         # The layout that our cuts have, so that the tower is not flattered by a slower one.
         batch = torch.randn(OPTIONS.batch_size, 3, 224, 224, device=DEVICE)
         batch = batch.contiguous(memory_format=torch.channels_last)
@@ -126,7 +126,7 @@ class Ways:
     def bare_trunk(self) -> tuple[Callable[[], None], float]:
         """The trunk alone on the pixels of all maps, and how many inputs of the tower they make."""
         work = self.work("maps", self.models)
-        cuts = [work.tower.cut(self.folder, name) for name in self.names]
+        cuts = [work.tower.cut(name, self.folder / name) for name in self.names]
         inputs = sum(cut.area for cut in cuts) / self.clip.image_size**2
         means = self.clip.mean, self.clip.std
         waiting = [(0, part) for cut in cuts for part in cut.parts]
@@ -153,9 +153,9 @@ class Ways:
         found: dict[str, list[Tensor]] = {}
         crops, read = (self.work(way, self.models) for way in ("crops", "maps"))  # type: ignore[arg-type]
         for name in self.names:
-            cut = crops.tower.cut(self.folder, name)
+            cut = crops.tower.cut(name, self.folder / name)
             both = [
-                one.run([one.tower.cut(self.folder, name)])["logits"].float()
+                one.run([one.tower.cut(name, self.folder / name)])["logits"].float()
                 for one in (crops, read)
             ]
             short = min(cut.boxes[0].right, cut.boxes[0].bottom)
@@ -208,7 +208,7 @@ def main() -> None:
         took = {name: statistics.median(found) for name, found in times.items()}
         agreement = ways.agreement()
         windows = sum(
-            len(ways.work("crops", ways.models).tower.cut(folder, n).boxes) for n in names
+            len(ways.work("crops", ways.models).tower.cut(n, folder / n).boxes) for n in names
         )
     for name, value in took.items():
         print(f"{name:8s} {value:8.2f} s, {windows / value:7.1f} windows per second")

@@ -7,13 +7,15 @@ classes; then windows of validation scenes are scored five ways. Patches of a pa
 enlarged image have interpolated positions; `resolution` is a window's side in that image over 64.
 
 - crops: each window encoded alone (what the pipeline does);
-- maps (what ships, clipworks.windows.readers): the whole image's class token asks the window's points
-  in the last block alone (the image's own answer stays in its residual);
+- maps (what ships, clipworks.windows.readers): a class token of its own for every window, and patches
+  see so many windows' widths around them, and the image's class token;
+- class token, last block: the whole image's class token asks the window's patches in the last block
+  alone (the image's own answer stays in its residual);
 - values, last block: mean of the window's patches through the last block's value path, without
   residual (MaskCLIP, arXiv:2112.01071);
 - class token of its own: every window has a class token that asks its patches in every block, while
   patches ask each other as ever (close to TagCLIP's and to attention masking);
-- the same, local: patches ask only patches that a window around them would hold.
+- the same, local: patches ask only patches that a window around them would hold, and no class token.
 
 Prints validation mAP and milliseconds an image. Chooses nothing.
 """
@@ -26,6 +28,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -58,6 +61,12 @@ Windows = list[Box]
 
 def train(names: list[str], steps: int) -> tuple[Any, nn.Linear]:
     """A ViT whose class token tells the classes of close-ups, and its classifier."""
+    visual: Any = backbone.new(CONFIG, seed=0).visual
+    head = nn.Linear(128, len(names))
+    both, kept = nn.ModuleList([visual, head]), Path(f"scratch/vit_windows-{steps}.safetensors")
+    if kept.exists():
+        both.load_state_dict(load_file(kept))
+        return visual.eval().requires_grad_(False), head.requires_grad_(False)
     params, base = load("backbone", Backbone), load("base", Base)
     pictures, shown = pretrain.pairs(
         params.scene, names, count=params.images, seed=base.seed, workers=2
@@ -65,8 +74,6 @@ def train(names: list[str], steps: int) -> tuple[Any, nn.Linear]:
     targets = torch.zeros(len(shown), len(names))
     for row, present in enumerate(shown):
         targets[row, [names.index(name) for name in present]] = 1 / len(present)
-    visual: Any = backbone.new(CONFIG, seed=0).visual
-    head = nn.Linear(128, len(names))
     weights = [*visual.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(weights, lr=1e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=steps)
@@ -82,6 +89,7 @@ def train(names: list[str], steps: int) -> tuple[Any, nn.Linear]:
         optimizer.step()
         schedule.step()
         bar.set_postfix(loss=round(loss.item(), 2), refresh=False)
+    save_file(both.state_dict(), kept)
     return visual.eval().requires_grad_(False), head.requires_grad_(False)
 
 
@@ -120,12 +128,13 @@ def attend(block: Any, x: Tensor, allowed: Tensor | None) -> Tensor:
     return done
 
 
-def off_maps(clip: Any, resolution: float) -> Callable[..., Tensor]:
-    """What ships: windows of the tower's own maps."""
+def off_maps(clip: Any, resolution: float, widths: float) -> Callable[..., Tensor]:
+    """What ships, where patches see `widths` of a window to every side (1 ships)."""
     how = Maps(resolution=resolution, density=1.0, tolerance=0.0)
     options = Options([2, 3], False, 1, 256, "fp32", torch.float32, 10**8, "maps", how)
     tower = Tower(clip, options, torch.device("cpu"))
-    reader = maps.reader(clip)
+    tower._reader.reach = round(tower._reader.reach * widths)
+    reader = tower._reader
 
     def features(_visual: Any, pixels: Tensor, found: Windows) -> Tensor:
         parts = maps.parts(pixels, found, how, reader, size=SIDE, largest=tower.at_once)
@@ -155,6 +164,18 @@ def own_tokens(visual: Any, pixels: Tensor, mask: Tensor, *, reach: float | None
         x = attend(block, x, allowed)
     done: Tensor = visual.ln_post(x[0, :count]) @ visual.proj
     return done
+
+
+def last_block(visual: Any, pixels: Tensor, mask: Tensor) -> Tensor:
+    """The image's class token asks each window's patches in the last block alone."""
+    x = visual_room.vit_tokens(visual, pixels)
+    many = torch.cat([x[:, :1].expand(1, len(mask), -1), x[:, 1:]], dim=1)
+    allowed = torch.zeros(many.shape[1], many.shape[1], dtype=torch.bool)
+    allowed.fill_diagonal_(True)
+    allowed[: len(mask), len(mask) :] = mask
+    done = attend(visual.transformer.resblocks[-1], many, allowed)[0, : len(mask)]
+    found: Tensor = visual.ln_post(done) @ visual.proj
+    return found
 
 
 def values(visual: Any, pixels: Tensor, mask: Tensor) -> Tensor:
@@ -194,10 +215,12 @@ def ways(clip: Any) -> dict[str, Callable[..., Tensor]]:
         reach = GRID * resolution / 2
         reads: dict[str, Callable[..., Tensor]] = {
             "values, last block": values,
+            "class token, last block": last_block,
             "class token of its own": lambda v, x, m: own_tokens(v, x, m, reach=None),
             "the same, local": lambda v, x, m, reach=reach: own_tokens(v, x, m, reach=reach),
         }
-        found[f"maps, {resolution:g}"] = off_maps(clip, resolution)
+        for widths in (0.5, 1.0, 100.0):
+            found[f"maps, {resolution:g}, {widths:g}"] = off_maps(clip, resolution, widths)
         found |= {f"{n}, {resolution:g}": off_one_pass(r, resolution) for n, r in reads.items()}
     return found
 

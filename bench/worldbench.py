@@ -95,7 +95,7 @@ class Bench:
             both = 4.0 * pooled[:, :count].float() @ classes["global"].T
             return torch.stack([both, torch.zeros_like(both)], dim=2)
         found = [
-            scorer.score(p[:count].float(), p[:count].float(), d[:count].float())[:, :, 0]
+            scorer.score(p[:count].float(), p[:count].float(), d[:count].float())[:, :2, 0]
             for p, d in zip(pooled, self.seen[way].dense, strict=True)
         ]
         return torch.stack(found)

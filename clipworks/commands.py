@@ -8,6 +8,7 @@ import typer
 
 from clipworks.kit import tables
 from clipworks.kit.params import MODELS
+from clipworks.tagging import commands as tagging
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -179,6 +180,10 @@ def classify(
 
     run(main)
 
+
+app.command()(tagging.tag)
+app.command()(tagging.export)
+app.command()(tagging.classes)
 
 submissions = typer.Typer(
     no_args_is_help=True, help="Submission files of a contest (id_idx,label)."

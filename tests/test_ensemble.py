@@ -107,16 +107,22 @@ def test_an_image_that_could_not_be_scored_keeps_its_row_in_the_submission() -> 
 def plain(**changes: object) -> Recipe:
     """A recipe that adds up global and local logits and takes the maximum of the windows."""
     recipe = Recipe(
-        global_weight=1.0, window_weight=0.0, local_weight=1.0, cooccurrence_weight=0.0,
+        global_weight=1.0, window_weight=0.0, local_weight=1.0, captions=True, cooccurrence_weight=0.0,
         similarity=False, variance="none", aggregation="max", threshold=0.0, top_k=1,
         temperature=1.0, standardise="none",
     )  # fmt: skip
     return replace(recipe, **changes)
 
 
-# One image, three windows, global and local logits of two classes.
+# One image, three windows, logits of two classes: global, local, and global without captions.
 LOGITS = torch.tensor(
-    [[[[1.0, 2.0], [10.0, 20.0]], [[3.0, 0.0], [0.0, 50.0]], [[5.0, -1.0], [30.0, 0.0]]]]
+    [
+        [
+            [[1.0, 2.0], [10.0, 20.0], [5.0, 6.0]],
+            [[3.0, 0.0], [0.0, 50.0], [7.0, 7.0]],
+            [[5.0, -1.0], [30.0, 0.0], [8.0, 9.0]],
+        ]
+    ]
 )
 ALIKE, MATRIX = torch.zeros(1, 3, 2), torch.tensor([[0.0, 0.5], [1.0, 0.0]])
 
@@ -126,6 +132,7 @@ ALIKE, MATRIX = torch.zeros(1, 3, 2), torch.tensor([[0.0, 0.5], [1.0, 0.0]])
     [
         ({}, [11.0, 22.0]),
         ({"global_weight": 0.0}, [10.0, 20.0]),
+        ({"captions": False}, [15.0, 26.0]),
         ({"global_weight": 2.0, "local_weight": 0.0}, [2.0, 4.0]),
         ({"local_weight": 3.0}, [31.0, 62.0]),
         ({"window_weight": 2.0, "local_weight": 0.0}, [11.0, 2.0]),
@@ -148,27 +155,31 @@ def test_an_image_without_windows_is_judged_whole() -> None:
 
 
 def test_the_deciding_window_by_hand() -> None:
-    decides = lambda **how: recipes.deciding_window(LOGITS, ALIKE, plain(**how), MATRIX).tolist()  # noqa: E731
+    def decides(**how: object) -> list[list[int]]:
+        spoken = recipes.spoken(LOGITS, ALIKE, plain(**how), MATRIX)
+        return recipes.deciding_window(spoken).tolist()
+
     assert decides() == [[2, 1]]  # 3 or 35, 50 or -1
     assert decides(local_weight=0.0) == [[2, 1]]
     assert decides(local_weight=-1.0) == [[1, 2]]
     # With the other class's share, local logits are 50 and 50, then 30 and 15.
     assert decides(cooccurrence_weight=1.0) == [[1, 1]]
-    alone = recipes.deciding_window(LOGITS[:, :1], ALIKE[:, :1], plain(), MATRIX)
+    alone = recipes.spoken(LOGITS[:, :1], ALIKE[:, :1], plain(), MATRIX)
+    alone = recipes.deciding_window(alone)
     assert alone.tolist() == [[0, 0]] and alone.dtype == torch.long
 
 
 def test_a_recipe_is_what_params_say_of_its_model() -> None:
     chosen = params(
-        window_weight=1.25, local_weight={"default": 0.5, "base": 0.75}, cooccurrence_weight=0.3,
+        window_weight=1.25, local_weight={"default": 0.5, "base": 0.75}, captions=False, cooccurrence_weight=0.3,
         cooccurrence_models=["base"], similarity=False, variance={"default": "none", "ema": "once"},
         aggregation="top_k", threshold=0.1, top_k=7, temperature=2.0, standardise="windows",
     )  # fmt: skip
     assert Recipe.of(chosen, "base") == Recipe(
-        1.0, 1.25, 0.75, 0.3, False, "none", "top_k", 0.1, 7, 2.0, "windows"
+        1.0, 1.25, 0.75, False, 0.3, False, "none", "top_k", 0.1, 7, 2.0, "windows"
     )
     assert Recipe.of(chosen, "ema") == Recipe(
-        1.0, 1.25, 0.5, 0.0, False, "once", "top_k", 0.1, 7, 2.0, "windows"
+        1.0, 1.25, 0.5, False, 0.0, False, "once", "top_k", 0.1, 7, 2.0, "windows"
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import CLASSES
 from safetensors.torch import load_file
-from seeing import NAMES, SCALES, run, work
+from seeing import NAMES, run, work
 
 from clipworks.clip import hand, scoring, visual
 from clipworks.fusion import leaderboard
@@ -17,7 +17,6 @@ from clipworks.kit.params import load
 from clipworks.tuning.prompts import Prompts
 from clipworks.windows import crops, manifest, shards, stored
 from clipworks.windows.boxes import Box, boxes
-from clipworks.windows.scorer import Scorer
 
 ROOT = Path(__file__).parent.parent
 
@@ -108,7 +107,7 @@ def test_leaderboard_rows_stream_over_shards(clip, folder, tmp_path) -> None:
             name: Prompts(clip, CLASSES, contexts=4, evidence=True, seed=i)(clip.model)
             for i, name in enumerate(("base", "ema"))
         }
-    names = ("hand", "hand80", "compound", "hand80_blended")
+    names = ("hand", "hand80", "compound")
     all_models = {**{name: hand.one_template(clip, CLASSES) for name in names}, **tuned}
     run(clip, all_models, folder, tmp_path / "out", tmp_path / "scratch")
     params = load("ensemble", Ensemble, ROOT / "params.yaml")
@@ -118,21 +117,20 @@ def test_leaderboard_rows_stream_over_shards(clip, folder, tmp_path) -> None:
     )
     assert len(board.images) == 5 and all(row.shape == (5, 6) for row in board.rows.values())
     torch.testing.assert_close(board.rows["ensemble"], board.rows["base_windows"])
-    assert board.windows.shape == (5, 6) and board.windows.min() >= 1
+    (decided,) = board.windows.values()
+    assert decided.shape == (5, 6) and decided.min() >= 1
     assert manifest.read(tmp_path / "out")["models"] == list(all_models)
 
 
-def test_hand_baselines_see_the_image_alone(clip, models, folder, tmp_path) -> None:
-    features = {"plain": models["hand"], "blended": models["hand"]}
-    chosen = work(clip, features)
-    chosen.scorer = Scorer.of(features, CLASSES, dict.fromkeys(features, SCALES), plain=("plain",))
-    cut = chosen.tower.cut(folder, "0 ü.png")
+def test_global_logits_are_kept_with_captions_and_without(clip, models, folder) -> None:
+    chosen = work(clip, {"one": models["hand"]})
+    cut = chosen.tower.cut("0 ü.png", folder / "0 ü.png")
     found = chosen.run([cut])
     pooled, _ = chosen.tower.encode([cut])
     blended, _ = visual.blend_captions(pooled, chosen._bank, nearest=3)
-    for model, seen in enumerate((pooled, blended)):
+    for kind, seen in ((0, blended), (2, pooled)):
         expected = scoring.global_logits(seen, models["hand"]["global"], 4.0)
-        torch.testing.assert_close(found["logits"][:, 0, model], expected, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(found["logits"][:, kind, 0], expected, atol=1e-5, rtol=1e-4)
 
 
 def test_windows_wait_for_few_batches_only(clip, models, folder, tmp_path, monkeypatch) -> None:

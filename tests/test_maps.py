@@ -23,16 +23,18 @@ FINE = Maps(resolution=1.0, density=1.0, tolerance=0.0)  # the grid of the tiny 
 
 def made(clip, image, found, how, largest=2**40, **changes) -> list[maps.Part]:
     options = {"size": clip.image_size, "largest": largest, **changes}
-    return maps.parts(image, found, how, options.pop("reader", maps.reader(clip)), **options)
+    return maps.parts(image, found, how, options.pop("reader", maps.reader(clip, how)), **options)
 
 
 @torch.inference_mode()
-def features(clip, parts: list[maps.Part], count: int) -> tuple[torch.Tensor, torch.Tensor]:
+def features(
+    clip, parts: list[maps.Part], count: int, how: Maps = FINE
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Each part alone; windows in the order of their boxes."""
     found = {}
     for part in parts:
         x = visual.normalise(part.pixels[None], clip.mean, clip.std)
-        reader = maps.reader(clip)
+        reader = maps.reader(clip, how)
         near = maps.corners(part, torch.device("cpu"))
         pooled, dense = reader.read(reader.project(x), *near)
         found |= dict(zip(part.windows, zip(pooled[0], dense[0], strict=True), strict=True))
@@ -82,7 +84,7 @@ def test_windows_equal_crops_where_no_border_is_padded(clip) -> None:
 @pytest.mark.parametrize("samples", [1, 2, 3, 5])
 def test_projecting_before_sampling_equals_projecting_the_samples(clip, samples) -> None:
     image = crops.pixels(photograph(90, 61))
-    found, reader = boxes(90, 61, [2]), maps.reader(clip)
+    found, reader = boxes(90, 61, [2]), maps.reader(clip, FINE)
     how = Maps(resolution=1.7, density=samples / 1.7, tolerance=0.3)
     for part in made(clip, image, found, how):
         pooled, dense = features_of_samples(clip, part)
@@ -162,7 +164,7 @@ def test_tiles_change_nothing_but_memory(clip, size, scale) -> None:
     image = crops.pixels(photograph(*size))
     found = [Box(0, 0, *size), *boxes(*size, [scale])]
     how = Maps(resolution=1.0, density=2, tolerance=0.0)
-    everything = maps.reader(clip)
+    everything = maps.reader(clip, how)
     everything.reach = 1000
     whole = made(clip, image, found, how, reader=everything)
     largest = 49 * 32**2
@@ -190,7 +192,7 @@ def test_images_scored_together_have_the_logits_that_they_have_alone(
     clip, models, folder
 ) -> None:  # fmt: skip
     together = work(clip, models, **HOW)
-    cuts = [together.tower.cut(folder, f"{i} ü.png") for i in range(5)]
+    cuts = [together.tower.cut(f"{i} ü.png", folder / f"{i} ü.png") for i in range(5)]
     found = together.run(cuts)
     offsets = found["offsets"].tolist()
     for index, cut in enumerate(cuts):
@@ -218,7 +220,7 @@ def test_maps_store_what_crops_store(clip, models, folder, tmp_path) -> None:
 def test_panoramas_and_strips_are_read_within_the_batch(clip, models, tmp_path, size) -> None:
     Image.fromarray(np.zeros((size[1], size[0], 3), np.uint8)).save(tmp_path / "long.png")
     chosen = work(clip, models, **HOW, scales=[2, 3, 4], batch_size=64)
-    cut = chosen.tower.cut(tmp_path, "long.png")
+    cut = chosen.tower.cut("long.png", tmp_path / "long.png")
     assert max(part.pixels[0].numel() for part in cut.parts) <= 64 * 32**2
     found = chosen.run([cut])
     assert found["logits"].shape[0] == len(cut.boxes) and found["logits"].isfinite().all()
@@ -235,8 +237,8 @@ def test_maps_refuse_a_place_in_the_image() -> None:
 def test_maps_refuse_towers_and_resize_modes_by_name(clip) -> None:
     squash = Backbone(**{**vars(clip), "resize_mode": "squash", "name": "models/backbone"})
     with pytest.raises(ValueError, match=r"models/backbone resizes by 'squash'.*use crops"):
-        maps.reader(squash)
+        maps.reader(squash, FINE)
     vit = Backbone(**{**vars(clip), "model": torch.nn.Module(), "name": "ViT-B-32"})
     vit.model.visual = torch.nn.Linear(1, 1)
     with pytest.raises(ValueError, match=r"ViT-B-32 has the visual tower Linear"):
-        maps.reader(vit)
+        maps.reader(vit, FINE)

@@ -73,26 +73,35 @@ def test_the_whole_image_has_a_vits_own_features(vit, side) -> None:
 
 
 @torch.inference_mode()
-def test_a_vits_class_token_asks_the_patches_of_the_window_and_itself_alone(vit) -> None:
-    """The obvious way: the last block with a mask, a token for each window, on whole cells."""
+def test_each_window_of_a_vit_has_a_token_that_asks_its_patches_in_every_block(vit) -> None:
+    """The obvious way: all blocks with one mask, a token for each window before all others."""
     image = crops.pixels(photograph(64, 64))
     found = [Box(0, 0, 32, 32), Box(16, 24, 48, 56), Box(32, 8, 64, 40)]
     (part,) = made(vit, image, found, FINE)
     assert part.pixels.shape == (3, 64, 64)  # 8 x 8 cells, interpolated from 4 x 4 positions
     pooled, dense = features(vit, [part], 3)
     tower = vit.model.visual
-    x = visual.vit_tokens(tower, visual.normalise(image[None], vit.mean, vit.std))
-    many = torch.cat([x[:, :1].expand(1, 3, -1), x[:, 1:]], dim=1)
+    x = visual.vit_embed(tower, visual.normalise(image[None], vit.mean, vit.std))
+    x = torch.cat([visual.vit_token(tower).expand(1, 3, -1), x], dim=1)  # windows, image, patches
     inside = torch.zeros(3, 8, 8, dtype=torch.bool)
     for window, box in zip(inside, found, strict=True):
         window[box.top // 8 : box.bottom // 8, box.left // 8 : box.right // 8] = True
-    mask = torch.full((67, 67), float("-inf")).fill_diagonal_(0)
-    mask[:3, 3:][inside.flatten(1)] = 0
-    done = tower.transformer.resblocks[-1](many, attn_mask=mask)
+    allowed = torch.zeros(68, 68, dtype=torch.bool)
+    allowed[:3, :3], allowed[:3, 4:] = torch.eye(3, dtype=torch.bool), inside.flatten(1)
+    allowed[3:, 3] = allowed[3, 3:] = True
+    rows, columns = (torch.arange(64) // 8, torch.arange(64) % 8)
+    for a in range(64):
+        for b in range(64):
+            apart = max(abs(rows[a] - rows[b]), abs(columns[a] - columns[b]))
+            allowed[4 + a, 4 + b] = apart <= 4  # a window is 4 cells wide
+    mask = torch.zeros(68, 68).masked_fill(~allowed, float("-inf"))
+    for block in tower.transformer.resblocks[:-1]:
+        x = block(x, attn_mask=mask)
+    every = F.normalize(visual.vit_dense(tower, x[:, 3:]), dim=-1)[0]
+    done = tower.transformer.resblocks[-1](x, attn_mask=mask)
     expected = F.normalize(tower.ln_post(done[0, :3]) @ tower.proj, dim=-1)
     torch.testing.assert_close(pooled, expected, atol=1e-4, rtol=0)
     assert (pooled[0] - pooled[1]).abs().max() > 1e-2
-    every = F.normalize(visual.vit_dense(tower, x), dim=-1)[0]
     for own, window in zip(dense, inside.flatten(1), strict=True):
         torch.testing.assert_close(own, every[window], atol=1e-4, rtol=0)
 
@@ -101,7 +110,7 @@ def test_a_vits_parts_are_bounded_whatever_the_batch(vit, models, tmp_path) -> N
     image = crops.pixels(photograph(900, 40))
     found = [Box(0, 0, 900, 40), *boxes(900, 40, [2, 3, 4])]
     how = Maps(resolution=1.5, density=1.0, tolerance=0.1)
-    reader = maps.reader(vit)
+    reader = maps.reader(vit, how)
     reader.most = 400
     parts = made(vit, image, found, how, reader=reader)
     cells = [part.pixels[0].numel() // reader.stride**2 for part in parts]
@@ -115,7 +124,7 @@ def test_windows_of_a_vit_are_scored_off_maps_alike_in_any_batch(
     for size in (7, 512):
         where = tmp_path / str(size)
         run(vit, models, folder, where, tmp_path / f"s{size}", batch_size=size, **HOW)
-    one = work(vit, models, **HOW).tower.cut(folder, "1 ü.png")
+    one = work(vit, models, **HOW).tower.cut("1 ü.png", folder / "1 ü.png")
     assert len(one.boxes) > 5 and one.parts
     for path in (tmp_path / "7").glob("*.safetensors"):
         a, b = (_load(tmp_path / size / path.name) for size in ("7", "512"))
@@ -132,4 +141,4 @@ def test_a_vit_that_does_not_pool_by_its_class_token_is_refused(vit) -> None:
     mean = copy.deepcopy(vit.model.visual)
     mean.pool_type = "avg"
     with pytest.raises(InputError, match=r"ViT-tiny does not pool by its class token.*use crops"):
-        readers.of(mean, 32, "ViT-tiny")
+        readers.of(mean, 32, 1.5, "ViT-tiny")

@@ -83,11 +83,11 @@ def test_images_are_decoded_in_order_and_eight_ahead(clip, monkeypatch) -> None:
 
 def test_an_image_is_cut_into_itself_and_its_windows(clip, tmp_path) -> None:
     Image.new("RGB", (64, 48), "red").save(tmp_path / "red.png")
-    found = work(clip).tower.cut(tmp_path, "red.png")
+    found = work(clip).tower.cut("red.png", tmp_path / "red.png")
     assert found.name == "red.png" and found.reason is None
     assert found.boxes[0] == Box(0, 0, 64, 48) and len(found.boxes) == 1 + 40 + 100
     assert found.crops.shape == (141, 3, 32, 32)
-    bad = work(clip).tower.cut(tmp_path, "gone.png")
+    bad = work(clip).tower.cut("gone.png", tmp_path / "gone.png")
     assert (bad.boxes, bad.reason) == ([], "the file does not exist")
 
 

@@ -15,7 +15,7 @@ from clipworks.kit.params import load
 
 @pytest.mark.parametrize("ways", [("crops",), ("crops", "maps")])
 def test_rows_take_the_windows_of_their_way(clip, folder, tmp_path, ways) -> None:
-    names = ("hand", "hand80", "compound", "hand80_blended", "base", "ema")
+    names = ("hand", "hand80", "compound", "base", "ema")
     models = {name: hand.one_template(clip, CLASSES) for name in names}
     for way in ways:
         out = tmp_path / way / "test"
@@ -26,7 +26,7 @@ def test_rows_take_the_windows_of_their_way(clip, folder, tmp_path, ways) -> Non
     board = leaderboard.score(tmp_path, "test", wanted, params, routes, torch.zeros(6, 6))
     assert set(board.rows) == {row.name for row in wanted if row.windows in ways}
     assert len(board.images) == len(NAMES) - 2
-    ensembles = {"crops": "ensemble", "maps": "maps_ensemble"}
-    assert list(board.windows) == [ensembles[way] for way in ways]
+    shown = {"crops": "recommended_crops", "maps": "recommended"}
+    assert list(board.windows) == [shown[way] for way in ways]
     if "maps" in ways:
         assert not torch.allclose(board.rows["maps_ensemble"], board.rows["ensemble"])

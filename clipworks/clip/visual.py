@@ -94,19 +94,31 @@ def _vit(visual: Any, images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def vit_tokens(visual: Any, images: Float[Tensor, "window 3 height width"]) -> Tensor:
-    """What enters the last block of a VisionTransformer, of shape (window, 1 + patch, width).
-
-    The class token comes first. Images of another size than the tower's get its positions
-    interpolated (bicubic), as when a ViT is fine-tuned at a higher resolution.
-    """
-    patches = visual.conv1(images)
-    places = positions(visual, tuple(patches.shape[2:])).to(patches.dtype)
-    patches = patches.flatten(2).transpose(1, 2)
-    token = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
-    x = visual.ln_pre(torch.cat([token, patches], dim=1) + places)
+    """What enters the last block of a VisionTransformer, of shape (window, 1 + patch, width)."""
+    x = vit_embed(visual, images)
     for block in visual.transformer.resblocks[:-1]:
         x = block(x)
     return x
+
+
+def vit_embed(visual: Any, images: Float[Tensor, "window 3 height width"]) -> Tensor:
+    """What enters the first block: the class token, then the patches.
+
+    Images of another size than the tower's get its positions interpolated (bicubic), as when a ViT is
+    fine-tuned at a higher resolution.
+    """
+    patches = visual.conv1(images)
+    places = positions(visual, tuple(patches.shape[2:])).to(patches.dtype)
+    patches = visual.ln_pre(patches.flatten(2).transpose(1, 2) + places[1:])
+    return torch.cat(
+        [vit_token(visual).to(patches.dtype).expand(len(patches), 1, -1), patches], dim=1
+    )
+
+
+def vit_token(visual: Any) -> Float[Tensor, " width"]:
+    """The class token as it enters the first block."""
+    found: Tensor = visual.ln_pre(visual.class_embedding + visual.positional_embedding[0])
+    return found
 
 
 def positions(visual: Any, grid: tuple[int, ...]) -> Float[Tensor, "token width"]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from clipworks.fusion import weighing
 from clipworks.fusion.params import Ensemble
-from clipworks.fusion.recipes import Recipe, deciding_window, model_logits
+from clipworks.fusion.recipes import Recipe, deciding_window, model_logits, spoken
 from clipworks.fusion.routing import combine
 from clipworks.fusion.rows import Row
 from clipworks.kit.ahead import ahead
@@ -22,6 +22,7 @@ from clipworks.kit.shapes import Int
 from clipworks.windows import manifest
 from clipworks.windows.stored import Stored, read
 
+SHOWN = ("recommended", "recommended_crops")  # rows whose deciding windows are kept, for pictures
 Routes = dict[str, dict[str, float]]  # by class: the models that decide it, and their shares
 
 
@@ -29,8 +30,8 @@ Routes = dict[str, dict[str, float]]  # by class: the models that decide it, and
 class Board:
     """Logits of shape (image, class) by row, the images' names, and what decided the ensembles.
 
-    `windows`, of shape (image, class), holds for the ensemble of each way of seeing the window that
-    spoke for each class most, at the model that decides it most; 0 stands for the whole image.
+    `windows`, of shape (image, class), holds for the recommended recipe, by each way of seeing, the
+    window that spoke for each class most; 0 stands for the whole image.
     """
 
     rows: dict[str, Tensor]
@@ -43,7 +44,7 @@ class OneWay(NamedTuple):
 
     rows: dict[str, Tensor]
     images: list[str]
-    windows: Int[Tensor, "image class"]
+    windows: dict[str, Tensor]
 
 
 def score(
@@ -63,8 +64,7 @@ def score(
         one = score_way(folder / way / split, own, params, routes, conditional)
         assert images in (None, one.images), "both ways read the same images"
         found, images = {**found, **one.rows}, one.images
-        ensemble = next(row.name for row in own if row.join == "routes" and not row.change)
-        windows[ensemble] = one.windows
+        windows |= one.windows
     return Board(found, images or [], windows)
 
 
@@ -78,14 +78,16 @@ def score_way(
     """Rows from the stored windows of one folder, streamed."""
     order = {name: i for i, name in enumerate(manifest.read(folder, list(routes))["models"])}
     simple = [row for row in wanted if row.join != "scaled_mean"]
+    shown = [row for row in wanted if row.name in SHOWN]
 
-    def score(stored: Stored) -> tuple[list[str], list[Tensor], Tensor]:
+    def score(stored: Stored) -> tuple[list[str], list[Tensor], list[Tensor]]:
         some = _Images(stored, order, params, conditional)
-        return stored.names, [some.logits(row, routes) for row in simple], some.deciding(routes)
+        logits = [some.logits(row, routes) for row in simple]
+        return stored.names, logits, [some.deciding(row) for row in shown]
 
     images: list[str] = []
     parts: list[list[Tensor]] = []
-    windows: list[Tensor] = []
+    windows: list[list[Tensor]] = []
     for names, logits, decided in _by_threads(score, read(folder)):
         images += names
         parts.append(logits)
@@ -100,7 +102,8 @@ def score_way(
                 weighing.standardise_classes(done[f"{model}_windows"]) for model in row.models
             ]
             done[row.name] = torch.stack(scaled).mean(dim=0)
-    return OneWay(done, images, torch.cat(windows))
+    decided = {row.name: torch.cat(each) for row, *each in zip(shown, *windows, strict=True)}
+    return OneWay(done, images, decided)
 
 
 def _by_threads(score: Callable[[Stored], Any], some: Iterable[Stored]) -> Iterator[Any]:
@@ -125,34 +128,30 @@ class _Images:
 
     def logits(self, row: Row, routes: Routes) -> Tensor:
         """A row's logits, of shape (image, class)."""
-        by_model = {model: self._model(model, row.change) for model in row.models}
+        by_model = {model: self._model(model, self._recipe(model, row)) for model in row.models}
         if row.join == "routes":
             return combine(by_model, routes)
         if row.join == "mean":
             return torch.stack(list(by_model.values())).mean(dim=0)
         return by_model[row.models[0]]
 
-    def deciding(self, routes: Routes) -> Tensor:
-        """The window that speaks most for each class at the model with the largest share in it."""
-        main = [max(shares, key=lambda model: shares[model]) for shares in routes.values()]
-        by_model = {
-            model: deciding_window(
-                self._of(model),
-                self._stored.similarities,
-                Recipe.of(self._params, model),
-                self._conditional,
-            )
-            for model in sorted(set(main))
-        }
-        return torch.stack([by_model[model][:, i] for i, model in enumerate(main)], dim=1)
+    def deciding(self, row: Row) -> Tensor:
+        """The window that speaks most for each class, over a row's models, of shape (image, class)."""
+        said = [
+            spoken(self._of(m), self._stored.similarities, self._recipe(m, row), self._conditional)
+            for m in row.models
+        ]
+        return deciding_window(torch.stack(said).mean(dim=0))
+
+    def _recipe(self, model: str, row: Row) -> Recipe:
+        return replace(Recipe.of(self._params, model), **row.change)
 
     def _of(self, model: str) -> Tensor:
         if model not in self._read:
             self._read[model] = self._stored.of(self._order[model])
         return self._read[model]
 
-    def _model(self, model: str, change: dict[str, Any]) -> Tensor:
-        recipe = replace(Recipe.of(self._params, model), **change)
+    def _model(self, model: str, recipe: Recipe) -> Tensor:
         if (model, recipe) not in self._made:
             self._made[model, recipe] = model_logits(
                 self._of(model), self._stored.similarities, recipe, self._conditional

@@ -12,6 +12,7 @@ class Ensemble(Section):
     """From logits of windows to predictions."""
 
     window_weight: Number
+    captions: bool  # whether global features are moved half-way to their nearest captions
     local_weight: dict[str, Number]  # per model; "default" for the others
     cooccurrence_weight: Number
     cooccurrence_models: list[str]

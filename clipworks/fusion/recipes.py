@@ -17,6 +17,7 @@ class Recipe:
     global_weight: float
     window_weight: float
     local_weight: float
+    captions: bool
     cooccurrence_weight: float
     similarity: bool
     variance: weighing.VarianceWeight
@@ -34,6 +35,7 @@ class Recipe:
             global_weight=1.0,
             window_weight=params.window_weight,
             local_weight=pick(params.local_weight),
+            captions=params.captions,
             cooccurrence_weight=params.cooccurrence_weight
             if model in params.cooccurrence_models
             else 0.0,
@@ -48,7 +50,7 @@ class Recipe:
 
 
 def model_logits(
-    logits: Float[Tensor, "image window 2 class"],
+    logits: Float[Tensor, "image window kind class"],
     similarities: Float[Tensor, "image window nearest"],
     recipe: Recipe,
     conditional: Float[Tensor, "class class"],
@@ -66,28 +68,31 @@ def model_logits(
     return weighing.standardise(total) if recipe.standardise == "image" else total
 
 
-def deciding_window(
-    logits: Float[Tensor, "image window 2 class"],
+def spoken(
+    logits: Float[Tensor, "image window kind class"],
     similarities: Float[Tensor, "image window nearest"],
     recipe: Recipe,
     conditional: Float[Tensor, "class class"],
-) -> Int[Tensor, "image class"]:
-    """The window whose weighted logits, global and local, are highest for each class.
-
-    Window 0, the whole image, only where there is no other.
-    """
-    if logits.shape[1] == 1:
-        return torch.zeros(len(logits), logits.shape[-1], dtype=torch.long)
+) -> Float[Tensor, "image other class"]:
+    """What each window but the first, the whole image, says for each class: weighted logits, global
+    and local."""
     both, local = _branches(logits, recipe, conditional)
-    spoken = _weigh(both, similarities, recipe)
+    found = _weigh(both, similarities, recipe)
     if recipe.local_weight:
-        spoken = spoken + recipe.local_weight * _weigh(local, similarities, recipe)
+        found = found + recipe.local_weight * _weigh(local, similarities, recipe)
+    return found
+
+
+def deciding_window(spoken: Float[Tensor, "image other class"]) -> Int[Tensor, "image class"]:
+    """The window that says most for each class; 0, the whole image, only where there is no other."""
+    if not spoken.shape[1]:
+        return torch.zeros(len(spoken), spoken.shape[-1], dtype=torch.long)
     return spoken.argmax(dim=1) + 1
 
 
 def _branches(logits: Tensor, recipe: Recipe, conditional: Tensor) -> tuple[Tensor, Tensor]:
     """Global and local logits with everything that changes them before windows are fused."""
-    both, local = logits[:, :, 0], logits[:, :, 1]
+    both, local = logits[:, :, 0 if recipe.captions else 2], logits[:, :, 1]
     if recipe.cooccurrence_weight:
         local = weighing.add_cooccurrence(local, conditional, recipe.cooccurrence_weight)
     if recipe.standardise == "windows":

@@ -1,5 +1,6 @@
 """Reading images as they come: any mode, any name, upright, or a reason why not."""
 
+import io
 import warnings
 from pathlib import Path
 
@@ -15,9 +16,9 @@ class BadImage(Exception):
 
 
 def read(
-    path: Path, *, max_pixels: int | None = None, key: str = "infer.max_pixels"
+    source: Path | bytes, *, max_pixels: int | None = None, key: str = "infer.max_pixels"
 ) -> Image.Image:
-    """Decode an image to 8-bit RGB, upright.
+    """Decode an image, a file or its content, to 8-bit RGB, upright.
 
     EXIF orientation is applied, transparency is laid on white, 16-bit grey is scaled, an animation
     gives its first frame. The file's content counts, not its extension. Without `max_pixels` any size
@@ -27,11 +28,11 @@ def read(
         BadImage: missing, empty, truncated, no image, more than `max_pixels`, or too slender.
     """
     try:
-        if path.stat().st_size == 0:
+        if (len(source) if isinstance(source, bytes) else source.stat().st_size) == 0:
             raise BadImage("the file is empty (0 bytes)")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata; the pixels decide here
-            with Image.open(path) as image:
+            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
                 if max_pixels is not None and image.width * image.height > max_pixels:
                     raise BadImage(
                         f"{image.width} x {image.height} pixels are more than {key} "

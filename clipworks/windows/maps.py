@@ -24,7 +24,7 @@ from clipworks.windows.params import Maps
 from clipworks.windows.readers import Reader
 
 
-def reader(backbone: Backbone) -> Reader:
+def reader(backbone: Backbone, how: Maps) -> Reader:
     """What reads windows off this backbone's maps.
 
     Raises:
@@ -35,7 +35,8 @@ def reader(backbone: Backbone) -> Reader:
             f"infer.windows: {backbone.name} resizes by {backbone.resize_mode!r}; maps have the "
             "centre squares of 'shortest' only: use crops"
         )
-    return readers.of(backbone.model.visual, backbone.image_size, backbone.name)
+    tower = backbone.model.visual
+    return readers.of(tower, backbone.image_size, how.resolution, backbone.name)
 
 
 @dataclass(frozen=True)

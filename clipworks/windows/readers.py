@@ -23,12 +23,20 @@ Share = Float[Tensor, "window point 4"]  # and their bilinear shares
 
 @dataclass(frozen=True)
 class Projected:
-    """Maps with everything that the attention makes of a cell; tokens are the cells, in a ViT after
-    the class token."""
+    """Maps with everything that a ResNet's attention pool makes of a cell."""
 
-    tokens: Float[Tensor, "map token channel"]
-    keys: Float[Tensor, "map head token width"]
-    values: Float[Tensor, "map head token width"]
+    cells: Float[Tensor, "map cell channel"]
+    keys: Float[Tensor, "map head cell width"]
+    values: Float[Tensor, "map head cell width"]
+    dense: Float[Tensor, "map cell dim"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Maps with what each block of a ViT makes of their tokens: the class token, then the cells."""
+
+    keys: Float[Tensor, "block map head token width"]
+    values: Float[Tensor, "block map head token width"]
     dense: Float[Tensor, "map cell dim"]
 
 
@@ -43,18 +51,21 @@ class Reader(ABC):
         """Cells of the largest part, where a batch of the tower has so many pixels."""
 
     @abstractmethod
-    def project(self, images: Float[Tensor, "map 3 height width"]) -> Projected:
+    def project(self, images: Float[Tensor, "map 3 height width"]) -> Any:
         """Run the trunk and project its maps once, whatever the number of windows."""
 
     @abstractmethod
     def read(
-        self, maps: Projected, index: Index, share: Share
+        self, maps: Any, index: Index, share: Share
     ) -> tuple[Float[Tensor, "map window dim"], Float[Tensor, "map window point dim"]]:
         """Pooled and dense features of the same windows of every map, L2-normed."""
 
 
-def of(tower: Any, size: int, name: str) -> Reader:
+def of(tower: Any, size: int, resolution: float, name: str) -> Reader:
     """The reader of an open_clip tower that takes images of `size` pixels.
+
+    Args:
+        resolution: a window's side on its map, as a multiple of that.
 
     Raises:
         InputError: with the model's name, for a tower of another kind.
@@ -67,7 +78,7 @@ def of(tower: Any, size: int, name: str) -> Reader:
             f"infer.windows: {name} does not pool by its class token, which is what asks for a "
             "window on a map; use crops"
         )
-    return VisionTransformer(tower, size)
+    return VisionTransformer(tower, size, resolution)
 
 
 class ResNet(Reader):
@@ -104,7 +115,7 @@ class ResNet(Reader):
         """See Reader. The pool's first token, and its only query, is the mean of the window's
         points: its logit is the mean of their logits, and its value the mean of their values."""
         pool, points = self._tower.attnpool, index.shape[1]
-        mean = _bags(maps.tokens, index.flatten(1), share.flatten(1) / points)
+        mean = _bags(maps.cells, index.flatten(1), share.flatten(1) / points)
         query = _heads(pool.q_proj(mean), pool.num_heads)
         logits = _logits(query, maps.keys, index, share)
         weight = torch.cat([logits.mean(dim=-1, keepdim=True), logits], dim=-1).softmax(dim=-1)
@@ -114,49 +125,76 @@ class ResNet(Reader):
 
 
 class VisionTransformer(Reader):
-    """A ViT: the image's class token asks the window's points in the last block, and itself.
+    """A ViT: every window has a class token of its own, which asks the window's points, and itself, in
+    every block, as a crop's token does.
 
-    Before that block all patches have seen each other, so a window sees past its edges, and the
-    token carries the whole image in its residual; bench.vit_windows holds this against crops.
+    Patches see the patches within a window's width and the image's class token, so a window sees past
+    its edges, but not all of the image. bench.vit_windows holds this against crops and other ways.
     """
 
     most = 4096  # cells of a part: attention grows with their square
 
-    def __init__(self, tower: Any, size: int) -> None:
+    def __init__(self, tower: Any, size: int, resolution: float) -> None:
         self._tower = tower
         self.stride: int = tower.patch_size[0]
-        self.reach = size // self.stride  # where a map is cut into tiles, a crop's width around
+        self.reach = math.ceil(size * resolution / self.stride)
 
     def largest(self, pixels: int) -> int:
         """See Reader. A tile's patches see no further than the tile, so the batch has no say."""
         return self.most
 
-    def project(self, images: Float[Tensor, "map 3 height width"]) -> Projected:
+    def project(self, images: Float[Tensor, "map 3 height width"]) -> Asked:
         """See Reader."""
-        x = visual.vit_tokens(self._tower, images)
-        last = self._tower.transformer.resblocks[-1]
-        _, keys, values = F.linear(
-            last.ln_1(x), last.attn.in_proj_weight, last.attn.in_proj_bias
-        ).chunk(3, dim=-1)
-        many = last.attn.num_heads
+        x, keys, values = visual.vit_embed(self._tower, images), [], []
+        *_, last = blocks = self._tower.transformer.resblocks
+        grid = tuple(side // self.stride for side in images.shape[2:])
+        mask = _near(grid, self.reach, x.device)
+        for block in blocks:
+            projected = F.linear(block.ln_1(x), block.attn.in_proj_weight, block.attn.in_proj_bias)
+            _, key, value = projected.chunk(3, dim=-1)
+            keys.append(_heads(key, block.attn.num_heads))
+            values.append(_heads(value, block.attn.num_heads))
+            if block is not last:
+                x = block(x, attn_mask=mask)
         dense = visual.vit_dense(self._tower, x)
-        return Projected(x, _heads(keys, many), _heads(values, many), dense)
+        return Asked(torch.stack(keys), torch.stack(values), dense)
 
-    def read(self, maps: Projected, index: Index, share: Share) -> tuple[Tensor, Tensor]:
+    def read(self, maps: Asked, index: Index, share: Share) -> tuple[Tensor, Tensor]:
         """See Reader."""
-        last = self._tower.transformer.resblocks[-1]
-        token = maps.tokens[:, :1]
-        weight, bias = (w.chunk(3)[0] for w in (last.attn.in_proj_weight, last.attn.in_proj_bias))
-        query = _heads(F.linear(last.ln_1(token), weight, bias), last.attn.num_heads)
-        own = (query @ maps.keys[:, :, :1].transpose(-1, -2)).float() / math.sqrt(query.shape[-1])
-        own = own.expand(-1, -1, len(index), -1)
-        logits = _logits(query.expand(-1, -1, len(index), -1), maps.keys[:, :, 1:], index, share)
-        weight = torch.cat([own, logits], dim=-1).softmax(dim=-1)
-        mixed = _mix(weight[..., 1:], maps.values[:, :, 1:], index, share)
-        itself = weight[..., :1].to(mixed.dtype) * maps.values[:, :, :1]
-        mixed = mixed + itself.transpose(1, 2).flatten(2)
-        pooled = visual.vit_end(self._tower, token, last.attn.out_proj(mixed))
-        return _normed(pooled, maps.dense, index, share)
+        *_, last = blocks = self._tower.transformer.resblocks
+        x = visual.vit_token(self._tower).expand(len(maps.dense), len(index), -1)
+        for block, keys, values in zip(blocks, maps.keys, maps.values, strict=True):
+            attended = self._ask(block, x, keys, values, index, share)
+            if block is not last:
+                x = x + block.ls_1(attended)
+                x = x + block.ls_2(block.mlp(block.ln_2(x)))
+        return _normed(visual.vit_end(self._tower, x, attended), maps.dense, index, share)
+
+    def _ask(
+        self, block: Any, x: Tensor, keys: Tensor, values: Tensor, index: Index, share: Share
+    ) -> Float[Tensor, "map window width"]:
+        """Attention of the windows' tokens, each to its points and itself."""
+        own = F.linear(block.ln_1(x), block.attn.in_proj_weight, block.attn.in_proj_bias)
+        query, key, value = (_heads(part, block.attn.num_heads) for part in own.chunk(3, dim=-1))
+        itself = (query * key).sum(dim=-1, keepdim=True).float() / math.sqrt(query.shape[-1])
+        logits = _logits(query, keys[:, :, 1:], index, share)
+        weight = torch.cat([itself, logits], dim=-1).softmax(dim=-1)
+        mixed = _mix(weight[..., 1:], values[:, :, 1:], index, share)
+        mixed = mixed + (weight[..., :1].to(value.dtype) * value).transpose(1, 2).flatten(2)
+        return block.attn.out_proj(mixed)
+
+
+def _near(grid: tuple[int, ...], reach: int, device: torch.device) -> Tensor | None:
+    """Who may ask whom: patches those within reach, all of them and the class token each other; None
+    where all may ask all."""
+    if max(grid) <= reach + 1:
+        return None
+    down, across = torch.meshgrid(*(torch.arange(n, device=device) for n in grid), indexing="ij")
+    place = torch.stack([down.flatten(), across.flatten()], dim=1)
+    far = (place[:, None] - place).abs().amax(dim=-1) > reach
+    mask = torch.zeros(len(place) + 1, len(place) + 1, device=device)
+    mask[1:, 1:].masked_fill_(far, float("-inf"))
+    return mask
 
 
 def _heads(x: Tensor, count: int) -> Tensor:

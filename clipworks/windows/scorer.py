@@ -1,7 +1,7 @@
 """All models that score images together: hand prompts and tuned ones, their class features side by
 side, so that a batch is scored in one product."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,20 +27,14 @@ class Scorer:
     has_evidence: Float[Tensor, " model"]
     global_scale: Float[Tensor, " model"]
     spatial_scale: Float[Tensor, " model"]
-    plain: tuple[int, ...]  # models whose global logits come without captions
 
     @staticmethod
     def of(
         models: dict[str, dict[str, Tensor]],
         class_names: Sequence[str],
         scales: dict[str, tuple[float, float]],
-        plain: Collection[str] = (),
     ) -> "Scorer":
-        """From class features by model and kind, each of shape (class, dim), and their scales.
-
-        Args:
-            plain: models whose global logits come from the image alone, without nearest captions.
-        """
+        """From class features by model and kind, each of shape (class, dim), and their scales."""
         features = list(models.values())
         return Scorer(
             names=tuple(models),
@@ -51,7 +45,6 @@ class Scorer:
             has_evidence=torch.tensor([float("evidence" in f) for f in features]),
             global_scale=torch.tensor([scales[name][0] for name in models]),
             spatial_scale=torch.tensor([scales[name][1] for name in models]),
-            plain=tuple(i for i, name in enumerate(models) if name in plain),
         )
 
     def to(self, device: torch.device) -> "Scorer":
@@ -66,15 +59,11 @@ class Scorer:
         pooled: Float[Tensor, "window dim"],
         blended: Float[Tensor, "window dim"],
         dense: Float[Tensor, "window position dim"],
-    ) -> Float[Tensor, "window 2 model class"]:
-        """Global (0) and local (1) logits of every window for every model."""
-        classes = len(self.class_names)
-        shape = (len(self.names), classes)
-        glob = (blended @ self.globals.T).unflatten(-1, shape)
-        for model in self.plain:
-            own = self.globals[model * classes : (model + 1) * classes]
-            glob[:, model] = pooled @ own.T
-        glob = glob * self.global_scale[:, None]
+    ) -> Float[Tensor, "window 3 model class"]:
+        """Logits of every window for every model: global, local, and global without captions."""
+        shape = (len(self.names), len(self.class_names))
+        scale = self.global_scale[:, None]
+        glob, alone = ((x @ self.globals.T).unflatten(-1, shape) * scale for x in (blended, pooled))
         similarity = (dense @ self.locals.T).unflatten(-1, shape)
         spatial = self.spatial_scale[:, None]
         where = similarity
@@ -83,8 +72,8 @@ class Scorer:
             winners = scoring.winner_takes_all(similarity, spatial)
             similarity = torch.where(self.has_evidence[:, None] > 0, winners, similarity)
         weight = (spatial * where).softmax(dim=1)
-        local = (similarity * weight).sum(dim=1) * self.global_scale[:, None]
-        return torch.stack([glob, local], dim=1)
+        local = (similarity * weight).sum(dim=1) * scale
+        return torch.stack([glob, local, alone], dim=1)
 
 
 @torch.inference_mode()
@@ -96,9 +85,6 @@ def assemble(
 ) -> Scorer:
     """Class features of the hand baselines and of every tuned model.
 
-    The three hand baselines see the image alone; a fourth, 80 templates, has the captions blended
-    in as the tuned models have, to take the windows as they take them.
-
     Args:
         groups: the composed combinations, for the compound baseline.
         tuned: prompts files by model name.
@@ -108,11 +94,9 @@ def assemble(
         "hand80": hand.eighty_templates(clip, class_names),
         "compound": hand.compound(clip, class_names, groups),
     }
-    plain = tuple(classes)
-    classes["hand80_blended"] = classes["hand80"]
     scales = dict.fromkeys(classes, (scoring.GLOBAL_SCALE, scoring.SPATIAL_SCALE))
     for name, path in tuned.items():
         prompts = load(path, clip, class_names)
         classes[name] = prompts(clip.model)
         scales[name] = (float(prompts.global_scale), float(prompts.spatial_scale))
-    return Scorer.of(classes, class_names, scales, plain)
+    return Scorer.of(classes, class_names, scales)

@@ -20,10 +20,10 @@ class Stored:
     """Windows of some images of equal window count; window 0 is the whole image."""
 
     names: list[str]
-    logits: Float[Tensor, "image window 2 model class"]  # as stored: float16, or float32
+    logits: Float[Tensor, "image window 3 model class"]  # as stored: float16, or float32
     similarities: Float[Tensor, "image window nearest"]
 
-    def of(self, model: int) -> Float[Tensor, "image window 2 class"]:
+    def of(self, model: int) -> Float[Tensor, "image window 3 class"]:
         """One model's logits in float32, its windows side by side in memory: all after reads them so."""
         own = self.logits[:, :, :, model].permute(2, 0, 1, 3)
         return own.to(torch.float32, memory_format=torch.contiguous_format).permute(1, 2, 0, 3)

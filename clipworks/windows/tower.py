@@ -84,12 +84,12 @@ class Tower:
             tower.to(memory_format=torch.channels_last)
         self.at_once = options.batch_size * backbone.image_size**2  # pixels
         if options.windows == "maps":
-            self._reader = maps.reader(backbone)
+            self._reader = maps.reader(backbone, options.maps)
 
-    def cut(self, folder: Path, name: str) -> Cut:
-        """Decode an image once and cut all its windows."""
+    def cut(self, name: str, source: Path | bytes) -> Cut:
+        """Decode an image, a file or its content, once and cut all its windows."""
         try:
-            image = images.read(folder / name, max_pixels=self._options.max_pixels)
+            image = images.read(source, max_pixels=self._options.max_pixels)
         except images.BadImage as error:
             return Cut(name, [], reason=str(error))
         pixels = crops.pixels(image).to(self._device)
@@ -159,7 +159,8 @@ class Tower:
             for start, cut in zip(starts, cuts, strict=True)
             for part in cut.parts
         ]
-        for batch in maps.batches(waiting, self.at_once):
+        largest = self._reader.largest(self.at_once) * self._reader.stride**2
+        for batch in maps.batches(waiting, largest):
             one = batch[0][1]
             rows = torch.tensor([start for start, _ in batch])[:, None] + torch.tensor(one.windows)
             with self._autocast():

@@ -1,7 +1,6 @@
 """One pass of the visual tower over all windows of all images, scored by all models at once."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -35,7 +34,7 @@ class Pass:
 
     def ahead(self, folder: Path, names: Sequence[str]) -> Iterator[Cut]:
         """Images in order, decoded by threads a few images ahead of who takes them."""
-        return ahead(partial(self.tower.cut, folder), names, threads=READERS)
+        return ahead(lambda name: self.tower.cut(name, folder / name), names, threads=READERS)
 
     def score(self, cuts: Iterable[Cut]) -> dict[str, Tensor]:
         """Score images as they come.

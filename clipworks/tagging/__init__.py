@@ -1,0 +1,1 @@
+"""From a class list and images to tags that can be trusted."""

@@ -1,0 +1,175 @@
+"""Tagging many images: in parts that survive a kill, then one table.
+
+A part is a unit of the source (some files, a tar, a row group) with the logits of its images. Memory
+holds one part, however many there are. Thresholds may be read off the images themselves, so tags are
+made last, when all logits lie there.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from tqdm import tqdm
+
+from clipworks.kit.ahead import ahead
+from clipworks.kit.errors import InputError
+from clipworks.tagging import thresholds
+from clipworks.tagging.eye import Eye, Judged, Seeing
+from clipworks.tagging.sources import Content, Unit
+from clipworks.tagging.tagger import Calibration, Tagger
+from clipworks.windows.tower import Cut
+
+READERS = 4
+SAMPLE = 20_000  # images that thresholds are read off
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Finished parts on disk, in the order of the source."""
+
+    folder: Path
+    files: list[Path]
+
+    def judged(self) -> Iterator[Judged]:
+        """Logits of all images, streamed."""
+        for path in self.files:
+            names, _ = _facts(path)
+            if names:
+                with safe_open(str(path), framework="np") as file:
+                    logits, windows, sizes = (
+                        file.get_tensor(k) for k in ("logits", "windows", "sizes")
+                    )
+                for i, name in enumerate(names):
+                    yield Judged(name, (int(sizes[i, 0]), int(sizes[i, 1])), logits[i], windows[i])
+
+    def bad(self) -> Iterator[tuple[str, str]]:
+        """Images that could not be read, and why."""
+        for path in self.files:
+            yield from _facts(path)[1].items()
+
+    def sample(self) -> np.ndarray:
+        """Logits of at most SAMPLE images, evenly over all, of shape (image, class)."""
+        total = sum(len(_facts(path)[0]) for path in self.files)
+        step = max(1, -(-total // SAMPLE))
+        chosen = [one.logits for i, one in enumerate(self.judged()) if i % step == 0]
+        return np.stack(chosen) if chosen else np.zeros((0, 0), np.float32)
+
+    def clear(self) -> None:
+        """Forget them."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def judge(
+    tagger: Tagger, units: Sequence[Unit], out: Path, seeing: Seeing, *, batch_size: int,
+    device: torch.device, precision: str = "fp32",
+) -> Parts:  # fmt: skip
+    """Look at all images, unit by unit; what an earlier run finished is not looked at again."""
+    folder = out.with_name(f"{out.name}.parts")
+    folder.mkdir(parents=True, exist_ok=True)
+    key = _key(tagger, seeing)
+    files = [folder / f"{_digest(key, unit)}.safetensors" for unit in units]
+    for other in set(folder.glob("*.safetensors")) - set(files):
+        other.unlink()  # of another tagger, or of images that have changed
+    eye: Eye | None = None
+    total = None if any(unit.kind == "tar" for unit in units) else sum(u.count() for u in units)
+    with tqdm(total=total, desc="tag", unit="image", mininterval=1, smoothing=0.1) as bar:
+        for unit, path in zip(units, files, strict=True):
+            if path.exists():
+                names, bad = _facts(path)
+                bar.update(len(names) + len(bad))
+                continue
+            eye = eye or tagger.eye(
+                seeing, batch_size=batch_size, precision=precision, device=device
+            )
+            write_part(path, *look(eye, unit, bar))
+    return Parts(folder, files)
+
+
+def look(eye: Eye, unit: Unit, bar: Any = None) -> tuple[list[Judged], dict[str, str]]:
+    """Logits of a unit's images, and which could not be read and why."""
+    found: list[Judged] = []
+    bad: dict[str, str] = {}
+    waiting: list[Cut] = []
+
+    def cut(item: tuple[str, Content | Exception]) -> Cut:
+        name, source = item
+        if isinstance(source, Exception):
+            return Cut(name, [], reason=str(source))
+        return eye.cut(name, source)
+
+    for one in ahead(cut, unit.read(), threads=READERS):
+        if bar is not None:
+            bar.update()
+        if one.reason is not None:
+            bad[one.name] = one.reason
+            continue
+        waiting.append(one)
+        if sum(cut.area for cut in waiting) >= eye.at_once:
+            found += eye.judge(waiting)
+            waiting = []
+    return [*found, *eye.judge(waiting)], bad
+
+
+def write_part(path: Path, judged: Sequence[Judged], bad: dict[str, str]) -> None:
+    """One file, whole or not there."""
+    own = {
+        "logits": torch.from_numpy(np.stack([one.logits for one in judged])),
+        "windows": torch.from_numpy(np.stack([one.windows for one in judged])),
+        "sizes": torch.tensor([one.size for one in judged], dtype=torch.int32),
+    } if judged else {"logits": torch.zeros(0)}  # fmt: skip
+    facts = {"images": [one.name for one in judged], "bad": bad}
+    draft = path.with_suffix(".tmp")
+    save_file(own, str(draft), metadata={"facts": json.dumps(facts)})
+    draft.replace(path)
+
+
+def calibrate(parts: Parts, *, tags_per_image: float | None = None) -> Calibration:
+    """Thresholds read off the images themselves, without labels.
+
+    Where they are too few to read each class's range off, all classes get one threshold, at which an
+    image has three tags on average (or as many as were asked for).
+
+    Raises:
+        InputError: no image could be read, or the number of tags cannot be.
+    """
+    logits = parts.sample()
+    if not len(logits):
+        first = next(parts.bad(), ("", "there is none"))
+        raise InputError(f"no image could be read; the first: {first[0]}: {first[1]}")
+    if len(logits) >= thresholds.ENOUGH:
+        found = thresholds.by_range(logits, tags_per_image=tags_per_image)
+        return Calibration(
+            found, thresholds.spread_of(logits, found), f"range of {len(logits)} images"
+        )
+    classes = logits.shape[1]
+    many = tags_per_image or min(3.0, classes / 2)
+    one = np.full(classes, thresholds.one_for_all(logits, many))
+    spread = np.full(classes, max(float(logits.std()) / 2, 1e-6))
+    return Calibration(one, spread, f"one threshold: {many:g} tags an image of {len(logits)}")
+
+
+def _key(tagger: Tagger, seeing: Seeing) -> str:
+    about = tagger.about.model_copy(update={"thresholds": {}})
+    found = hashlib.sha256(f"{about.model_dump_json()} {seeing}".encode())
+    for value in (tagger.scorer.globals, tagger.scorer.locals, tagger.scorer.evidence):
+        found.update(value.cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def _digest(key: str, unit: Unit) -> str:
+    text = json.dumps([key, unit.fingerprint()])
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _facts(path: Path) -> tuple[list[str], dict[str, str]]:
+    with safe_open(str(path), framework="np") as file:
+        facts = json.loads(file.metadata()["facts"])
+    return facts["images"], facts["bad"]

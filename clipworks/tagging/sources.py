@@ -1,0 +1,194 @@
+"""Where images come from: folders, files, globs, tar shards (webdataset) and parquet tables.
+
+A source is a list of units that can be read one by one, so that work can stop and go on between
+them: a unit is a run of files, a whole tar, or a row group of a parquet file. Nothing is unpacked:
+members of an archive are read into memory, whatever their names say.
+"""
+
+import glob
+import os
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from clipworks.kit.errors import InputError
+
+FILES_A_UNIT = int(os.environ.get("CLIPWORKS_TAG_FILES", "256"))  # a kill loses at most so many
+LARGEST = 500_000_000  # bytes of one image in an archive
+TARS = (".tar", ".tar.gz", ".tgz")
+Content = Path | bytes
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Images that are read together."""
+
+    kind: str  # files, tar or parquet
+    path: Path  # the folder, the archive or the table
+    names: tuple[str, ...] = ()  # of files, relative to the folder
+    group: int = 0  # row group of a table
+
+    def fingerprint(self) -> list[object]:
+        """What tells it from another state of itself: names, sizes and times."""
+        many = [self.path / name for name in self.names] if self.kind == "files" else [self.path]
+        stats = [(path.name, path.stat()) for path in many if path.exists()]
+        facts = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
+        return [self.kind, self.path.as_posix(), list(self.names), self.group, facts]
+
+    def count(self) -> int:
+        """How many images; of a tar nobody knows before it is read."""
+        if self.kind == "parquet":
+            return int(pq.read_metadata(self.path).row_group(self.group).num_rows)
+        return len(self.names)
+
+    def read(self) -> Iterator[tuple[str, Content | Exception]]:
+        """Names of images, each with its file or content, or why there is none."""
+        if self.kind == "files":
+            yield from (((self.path / name).as_posix(), self.path / name) for name in self.names)
+        elif self.kind == "tar":
+            yield from _members(self.path)
+        else:
+            yield from _rows(self.path, self.group)
+
+
+def find(words: Sequence[str]) -> list[Unit]:
+    """Units of what was named on the command line, in a fixed order.
+
+    Raises:
+        InputError: something is not there, holds no image, or a table has no column of images.
+    """
+    units: list[Unit] = []
+    for word in words:
+        path = Path(word)
+        if path.is_dir():
+            units += _folder(path)
+        elif path.is_file():
+            units += _file(path)
+        else:
+            matches = sorted(glob.glob(word, recursive=True))  # noqa: PTH207  (a pattern may be absolute)
+            if not matches:
+                raise InputError(f"{word!r}: no such file or folder, and no file matches it")
+            loose = [Path(m) for m in matches if Path(m).is_file() and not _packed(Path(m))]
+            units += _runs(Path(), [p.as_posix() for p in loose if _is_image(p)])
+            for match in map(Path, matches):
+                units += (
+                    _folder(match) if match.is_dir() else _file(match) if _packed(match) else []
+                )
+    if not units:
+        raise InputError(
+            f"no images in {', '.join(words)}; known are files such as .jpg, .png, .webp"
+        )
+    return units
+
+
+def _folder(path: Path) -> list[Unit]:
+    """Images under a folder, all the way down; shards and tables too."""
+    found = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
+    loose = [name for name in found if _is_image(path / name)]
+    packed = [unit for name in found if _packed(path / name) for unit in _file(path / name)]
+    if not loose and not packed:
+        raise InputError(
+            f"{path} holds no images (nor do its sub-folders); known are files such as .jpg, .png, "
+            ".webp, .tar and .parquet"
+        )
+    return [*_runs(path, loose), *packed]
+
+
+def _runs(folder: Path, names: Sequence[str]) -> list[Unit]:
+    return [
+        Unit("files", folder, tuple(names[start : start + FILES_A_UNIT]))
+        for start in range(0, len(names), FILES_A_UNIT)
+    ]
+
+
+def _file(path: Path) -> list[Unit]:
+    if path.name.endswith(TARS):
+        return [Unit("tar", path)]
+    if path.suffix == ".parquet":
+        try:
+            file = pq.ParquetFile(path)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise InputError(f"{path}: no parquet table ({error})") from None
+        with file:
+            _column(file.schema_arrow, path)
+            return [Unit("parquet", path, group=i) for i in range(file.num_row_groups)]
+    return [Unit("files", path.parent, (path.name,))]
+
+
+def _packed(path: Path) -> bool:
+    return path.name.endswith(TARS) or path.suffix == ".parquet"
+
+
+def _is_image(path: Path) -> bool:
+    """By its extension, so that a broken picture is found, and named later."""
+    return path.suffix.lower() in Image.registered_extensions()
+
+
+def _members(path: Path) -> Iterator[tuple[str, Content | Exception]]:
+    """Images of a tar in its order. Links and devices are refused: they can lead out of it."""
+    try:
+        with tarfile.open(path, "r|*") as archive:
+            for member in archive:
+                if member.isdir() or not _is_image(Path(member.name)):
+                    continue
+                if not member.isfile():
+                    yield (
+                        f"{path.name}/{member.name}",
+                        InputError("no plain file (a link or a device)"),
+                    )
+                elif member.size > LARGEST:
+                    yield (
+                        f"{path.name}/{member.name}",
+                        InputError(f"{member.size:,} bytes, more than {LARGEST:,}"),
+                    )
+                else:
+                    file = archive.extractfile(member)
+                    yield f"{path.name}/{member.name}", file.read() if file else b""
+    except (tarfile.TarError, EOFError, OSError) as error:
+        yield f"{path.name} (the rest)", InputError(f"the archive ends in a fault: {error}")
+
+
+def _column(schema: pa.Schema, path: Path) -> tuple[str, str | None]:
+    """Columns of the content and of the name, in the forms that are common: `image` as
+    {bytes, path} (Hugging Face datasets) or as bytes, `jpg`, `png` or `bytes`."""
+    name = next(
+        (n for n in ("name", "path", "file_name", "__key__", "id") if n in schema.names), None
+    )
+    for column in ("image", "jpg", "png", "webp", "bytes", "content"):
+        if column in schema.names:
+            kind = schema.field(column).type
+            if (
+                pa.types.is_struct(kind)
+                or pa.types.is_binary(kind)
+                or pa.types.is_large_binary(kind)
+            ):
+                return column, name
+    raise InputError(
+        f"{path}: no column of images; known are image (bytes, or {{bytes, path}}), jpg, png, webp, "
+        f"bytes and content, and it has {schema.names}"
+    )
+
+
+def _rows(path: Path, group: int) -> Iterator[tuple[str, Content | Exception]]:
+    with pq.ParquetFile(path) as file:
+        column, name = _column(file.schema_arrow, path)
+        wanted = [column] if name is None else [column, name]
+        first = sum(file.metadata.row_group(i).num_rows for i in range(group))
+        done = 0
+        for batch in file.iter_batches(batch_size=64, row_groups=[group], columns=wanted):
+            for row in batch.to_pylist():
+                value = row[column]
+                content = value.get("bytes") if isinstance(value, dict) else value
+                own = value.get("path") if isinstance(value, dict) else None
+                label = row.get(name) if name else own
+                label = f"{path.name}:{first + done}" if label in (None, "") else str(label)
+                yield (
+                    label,
+                    content if content is not None else InputError("the row holds no image"),
+                )
+                done += 1

@@ -1,0 +1,117 @@
+"""The table of tags: parquet, csv or json, a line an image, written as it comes."""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from clipworks.kit.errors import InputError
+from clipworks.kit.tables import Writer
+from clipworks.tagging.tagger import Tag
+
+KINDS = (".parquet", ".csv", ".json")
+BOX = ("left", "top", "right", "bottom")
+SCHEMA = pa.schema(
+    {
+        "image": pa.string(),
+        "tags": pa.list_(
+            pa.struct(
+                {"tag": pa.string(), "probability": pa.float32(), **dict.fromkeys(BOX, pa.int32())}
+            )
+        ),
+        "error": pa.string(),
+    }
+)
+COLUMNS = ("image", "tags", "probabilities", "windows", "error")
+
+
+@dataclass(frozen=True)
+class Line:
+    """An image with its tags, or why there are none."""
+
+    image: str
+    tags: list[Tag]
+    error: str | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """As the table holds it."""
+        tags = [
+            {
+                "tag": t.name,
+                "probability": round(t.probability, 4),
+                **dict(zip(BOX, t.box, strict=True)),
+            }
+            for t in self.tags
+        ]
+        return {"image": self.image, "tags": tags, "error": self.error}
+
+    def flat(self) -> list[str]:
+        """For CSV: lists with semicolons; a window is left,top,right,bottom in pixels."""
+        return [
+            self.image,
+            "; ".join(t.name for t in self.tags),
+            "; ".join(f"{t.probability:.4f}" for t in self.tags),
+            "; ".join(",".join(map(str, t.box)) for t in self.tags),
+            self.error or "",
+        ]
+
+
+def check(path: Path) -> None:
+    """Make the table's folder, before anything is looked at.
+
+    Raises:
+        InputError: a kind of table that is not written, or a folder that cannot be made.
+    """
+    if path.suffix not in KINDS:
+        raise InputError(f"--out {path}: write a table as {', '.join(KINDS)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"--out: the folder {path.parent} cannot be made ({error.strerror})"
+        ) from None
+
+
+def write(path: Path, lines: Iterable[Line]) -> int:
+    """Write all lines, whole or not at all; returns how many."""
+    draft, count = path.with_name(f"{path.name}.tmp"), 0
+    kinds = {".parquet": _parquet, ".csv": _csv, ".json": _json}
+    with kinds[path.suffix](draft) as add:
+        for line in lines:
+            add(line)
+            count += 1
+    draft.replace(path)
+    return count
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[Any]:
+    with Writer(path, SCHEMA) as table:
+        yield lambda line: table.add(**line.plain())
+
+
+@contextmanager
+def _csv(path: Path) -> Iterator[Any]:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(COLUMNS)
+        yield lambda line: rows.writerow(line.flat())
+
+
+@contextmanager
+def _json(path: Path) -> Iterator[Any]:
+    with path.open("w", encoding="utf-8") as file:
+        before = "["
+
+        def add(line: Line) -> None:
+            nonlocal before
+            file.write(f"{before}\n{json.dumps(line.plain(), ensure_ascii=False)}")
+            before = ","
+
+        yield add
+        file.write("\n]\n" if before == "," else "[]\n")

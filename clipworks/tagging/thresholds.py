@@ -1,0 +1,94 @@
+"""From logits to tags: a threshold for each class, mostly without labels.
+
+The rule that ships reads each class's range off unlabelled images: the median image does not show the
+class (few images show any one class of many), and the highest few do. What lies far enough between
+the two is a tag. bench.thresholds holds it against others and against thresholds fitted on test labels.
+"""
+
+import numpy as np
+from sklearn.metrics import precision_recall_curve
+
+from clipworks.kit.errors import InputError
+from clipworks.kit.shapes import Float
+
+HIGHEST = 0.02  # share of the images that is taken to show a class; at least FEWEST of them
+FEWEST = 5
+LEVEL = 0.7  # of the way from the median to the highest; chosen on validation (LOG.md)
+FLOOR = 0.25  # of the median class's range: a class that no image shows has a small one of its own
+ENOUGH = FEWEST / HIGHEST  # images from which a range can be read
+
+Logits = Float[np.ndarray, "image class"]
+PerClass = Float[np.ndarray, " class"]
+
+
+def levels(logits: Logits) -> tuple[PerClass, PerClass]:
+    """Each class's level of absence and of presence, without labels.
+
+    Raises:
+        InputError: fewer than ENOUGH images.
+    """
+    if len(logits) < ENOUGH:
+        raise InputError(
+            f"{len(logits)} images are too few to read each class's range off; at least "
+            f"{ENOUGH:.0f} are needed"
+        )
+    count = max(FEWEST, round(HIGHEST * len(logits)))
+    absent = np.median(logits, axis=0)
+    highest = np.sort(logits, axis=0)[-count:].mean(axis=0) - absent
+    return absent, absent + np.maximum(highest, FLOOR * np.median(highest))
+
+
+def by_range(logits: Logits, *, tags_per_image: float | None = None) -> PerClass:
+    """Thresholds at one level of all classes' ranges: LEVEL, or what gives so many tags an image.
+
+    Raises:
+        InputError: too few images, or more tags than classes.
+    """
+    absent, present = levels(logits)
+    level = LEVEL
+    if tags_per_image is not None:
+        level = one_for_all((logits - absent) / (present - absent), tags_per_image)
+    return absent + level * (present - absent)
+
+
+def one_for_all(logits: Logits, tags_per_image: float) -> float:
+    """One threshold for all classes, at which images have so many tags on average.
+
+    Raises:
+        InputError: the number is not more than 0 and less than the number of classes.
+    """
+    classes = logits.shape[1]
+    if not 0 < tags_per_image < classes:
+        raise InputError(
+            f"{tags_per_image} tags per image: choose more than 0 and fewer than {classes} classes"
+        )
+    return float(np.quantile(logits, 1 - tags_per_image / classes))
+
+
+def by_labels(labels: np.ndarray, logits: Logits) -> PerClass:
+    """The threshold of each class with the best F1 on labelled images; a class that none shows gets
+    the highest of the others."""
+    found = np.full(logits.shape[1], np.nan)
+    for index in np.flatnonzero(labels.any(axis=0)):
+        precision, recall, cuts = precision_recall_curve(labels[:, index], logits[:, index])
+        f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+        found[index] = cuts[f1[:-1].argmax()]
+    return np.where(np.isnan(found), np.nanmax(found), found)
+
+
+def probabilities(logits: Logits, thresholds: PerClass, spread: PerClass) -> Logits:
+    """A logistic curve that is one half at the threshold.
+
+    It orders tags of different classes and says how far from the threshold they lie; calibrated to
+    frequencies it is as far as `bench.thresholds` shows.
+
+    Args:
+        spread: what takes a class from 0.5 to 0.73; see `spread_of`.
+    """
+    return 1 / (1 + np.exp(-(logits - thresholds) / spread))
+
+
+def spread_of(logits: Logits, thresholds: PerClass) -> PerClass:
+    """A tenth of each class's range: from absence to presence is a probability of 0 to 1."""
+    absent, present = levels(logits)
+    return (present - absent) / 10

@@ -1,0 +1,125 @@
+"""The work of `clipworks tag`: images in, a table and a page out."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from clipworks.clip import pretrained
+from clipworks.kit import runtime
+from clipworks.kit.classes import read_classes
+from clipworks.kit.errors import InputError
+from clipworks.tagging import job, page, sources, table
+from clipworks.tagging.eye import Seeing
+from clipworks.tagging.job import Parts
+from clipworks.tagging.tagger import Tagger
+
+BLIND = 0.97  # mean correlation of images' logits, from which on they say nothing of the images
+
+
+def open_tagger(
+    file: Path | None, classes: Path | None, backbone: str | None, *, default: Path
+) -> Tagger:
+    """The tagger of a file, or of a class list and a CLIP.
+
+    Raises:
+        InputError: neither or both, or they cannot be read.
+    """
+    if classes is not None:
+        if file is not None:
+            raise InputError("--tagger and --classes: choose one; a tagger has its own classes")
+        if backbone is None:
+            raise InputError(
+                "--classes needs --backbone too: a CLIP as NAME:TAG (ViT-B-16:openai), NAME:FILE or a "
+                "folder such as models/backbone"
+            )
+        return Tagger.of(pretrained.named(backbone), read_classes(classes), word=backbone)
+    chosen = file or default
+    if not chosen.exists():
+        raise InputError(
+            f"there is no tagger {chosen}; `clipworks export` makes one of a pipeline that has run, and "
+            "--classes FILE --backbone NAME:TAG tags without one"
+        )
+    return Tagger.load(chosen, backbone)
+
+
+def tag(
+    tagger: Tagger,
+    words: Sequence[str],
+    out: Path,
+    seeing: Seeing,
+    *,
+    tags_per_image: float | None = None,
+    batch_size: int = 64,
+    precision: str = "fp32",
+    device: str = "auto",
+    workers: int = 0,
+) -> str:
+    """Tag all images that some words name; returns what to tell people.
+
+    Args:
+        words: folders, files, patterns, tar shards or parquet tables.
+        workers: actors of a Ray cluster; 0 works here.
+
+    Raises:
+        InputError: nothing to tag, or the table cannot be written.
+    """
+    table.check(out)
+    units = sources.find(words)
+    if workers:
+        from clipworks.tagging.ray_engine import judge
+
+        parts = judge(
+            tagger, units, out, seeing, batch_size=batch_size, precision=precision, workers=workers
+        )
+    else:
+        chosen = runtime.pick_device(device, key="--device")
+        parts = job.judge(
+            tagger, units, out, seeing, batch_size=batch_size, precision=precision, device=chosen
+        )
+    if tags_per_image is not None or seeing not in tagger.calibration:
+        tagger = tagger.with_calibration(
+            {seeing: job.calibrate(parts, tags_per_image=tags_per_image)}
+        )
+    rule = tagger.calibration[seeing].rule
+    count = table.write(out, lines(tagger, parts, seeing))
+    bad = list(parts.bad())
+    note = f"Thresholds: {rule}. Windows: {seeing}. CLIP: {tagger.clip.name}."
+    warning = blindness(parts.sample())
+    site = out.with_suffix(".html")
+    page.write(
+        site, units, lines(tagger, parts, seeing), count=count - len(bad), bad=bad, note=note,
+        warning=warning,
+    )  # fmt: skip
+    parts.clear()
+    told = [
+        f"{count - len(bad):,} images tagged, {len(bad)} could not be read -> {out}, {site}",
+        note,
+    ]
+    told += [f"bad: {name}: {why}" for name, why in bad[:10]]
+    told += [f"... and {len(bad) - 10} more in the table"] if len(bad) > 10 else []
+    return "\n".join([*told, *([f"warning: {warning}"] if warning else [])])
+
+
+def lines(tagger: Tagger, parts: Parts, seeing: Seeing) -> Iterator[table.Line]:
+    """Lines of all images, then of those that could not be read."""
+    for judged in parts.judged():
+        yield table.Line(judged.name, tagger.tags(judged, seeing))
+    for name, why in parts.bad():
+        yield table.Line(name, [], why)
+
+
+def blindness(logits: np.ndarray) -> str:
+    """A warning where images all have the same logits, as those of random weights do; or nothing."""
+    if len(logits) < 3:
+        return ""
+    centred = torch.from_numpy(logits - logits.mean(axis=1, keepdims=True))
+    normed = torch.nn.functional.normalize(centred, dim=1)
+    alike = float(normed.mean(dim=0).square().sum())  # mean cosine of all pairs, itself included
+    if alike < BLIND:
+        return ""
+    return (
+        f"this CLIP hardly sees a difference between these images (their logits correlate by {alike:.3f} "
+        "on average): the weights are random, or of another model; the tags mean nothing"
+    )

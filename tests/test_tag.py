@@ -1,0 +1,309 @@
+"""`clipworks tag`: every image once, whatever it comes in, through kills, bad files and hostile names."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from conftest import CLASSES
+from PIL import Image
+from test_crops import photograph
+from typer.testing import CliRunner
+
+from clipworks.commands import app
+from clipworks.kit.errors import InputError
+from clipworks.tagging import job, sources, work
+from clipworks.tagging.tagger import Tagger
+
+ROOT = Path(__file__).parent.parent
+
+
+def png(side: int = 40, seed: int = 0) -> bytes:
+    out = io.BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 255, (side, side, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(out, "PNG")
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def tagger(clip, backbone_folder) -> Tagger:
+    return Tagger.of(clip, CLASSES, word=str(backbone_folder), scales=[2])
+
+
+@pytest.fixture
+def album(tmp_dir) -> Path:
+    """Twelve pictures in two folders, one broken, one of another kind than it says, a text beside."""
+    folder = tmp_dir / "album"
+    (folder / "deep ü").mkdir(parents=True)
+    for number in range(10):
+        place = folder / ("deep ü" if number % 2 else "") / f"{number}.png"
+        place.write_bytes(png(40 + number, number))
+    (folder / "broken.jpg").write_bytes(png()[:100])
+    photograph(50, 30).save(folder / "really a png.jpg", "PNG")
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def tag(tagger: Tagger, words: list[str], out: Path, **options: object) -> str:
+    return work.tag(tagger, words, out, "maps", device="cpu", **options)
+
+
+def test_a_folder_becomes_a_table_and_a_page(tagger, album, tmp_dir) -> None:
+    told = tag(tagger, ["album"], tmp_dir / "out/tags.json")
+    assert told.startswith("11 images tagged, 1 could not be read -> ")
+    assert "bad: album/broken.jpg: broken image data" in told
+    rows = json.loads((tmp_dir / "out/tags.json").read_text())
+    names = [row["image"] for row in rows]
+    assert len(names) == len(set(names)) == 12 and "album/deep ü/3.png" in names
+    assert [row["image"] for row in rows if row["error"]] == ["album/broken.jpg"]
+    for row in rows[:11]:
+        for one in row["tags"]:
+            assert one["tag"] in CLASSES and 0.5 < one["probability"] <= 1
+            assert 0 <= one["left"] < one["right"] and 0 <= one["top"] < one["bottom"]
+    page = (tmp_dir / "out/tags.html").read_text()
+    assert page.count("<figure") == 11 and "deep ü/3.png" in page and "broken.jpg" in page
+    assert not any(word in page for word in ("http:", "https:", 'src="/'))
+    assert sorted(p.name for p in (tmp_dir / "out").iterdir()) == ["tags.html", "tags.json"]
+
+
+def test_all_three_tables_say_the_same(tagger, album, tmp_dir) -> None:
+    for kind in ("json", "csv", "parquet"):
+        tag(tagger, ["album"], tmp_dir / f"t.{kind}")
+    rows = json.loads((tmp_dir / "t.json").read_text())
+    columns = pq.read_table(tmp_dir / "t.parquet").to_pylist()
+    assert [r["image"] for r in rows] == [c["image"] for c in columns]
+    for row, column in zip(rows, columns, strict=True):
+        assert [t["tag"] for t in row["tags"]] == [t["tag"] for t in column["tags"]]
+    text = (tmp_dir / "t.csv").read_text().splitlines()
+    assert text[0] == "image,tags,probabilities,windows,error" and len(text) == 13
+    assert "; ".join(t["tag"] for t in rows[0]["tags"]) in text[1]
+
+
+def shard(path: Path, members: dict[str, bytes]) -> None:
+    with tarfile.open(path, "w") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+
+
+def rows_of(path: Path) -> dict[str, list[str]]:
+    return {
+        Path(row["image"]).name: [t["tag"] for t in row["tags"]]
+        for row in json.loads(path.read_text()) if not row["error"]
+    }  # fmt: skip
+
+
+def test_shards_tables_patterns_and_folders_give_the_same_tags(tagger, album, tmp_dir) -> None:
+    files = sorted(album.rglob("[0-9].png"))
+    shard(tmp_dir / "a.tar", {f.name: f.read_bytes() for f in files[:6]} | {"6.json": b"{}"})
+    shard(tmp_dir / "b.tar", {f.name: f.read_bytes() for f in files[6:]})
+    table = {"image": [{"bytes": f.read_bytes(), "path": f.name} for f in files]}
+    pq.write_table(pa.table(table), tmp_dir / "t.parquet", row_group_size=4)
+    plain = {"jpg": [f.read_bytes() for f in files], "__key__": [f.name for f in files]}
+    pq.write_table(pa.table(plain), tmp_dir / "p.parquet")
+    ways = {
+        "files": [str(f) for f in files],
+        "pattern": ["album/**/[0-9].png"],
+        "tar": ["?.tar"],
+        "struct": ["t.parquet"],
+        "bytes": ["p.parquet"],
+    }
+    found = {}
+    for name, words in ways.items():
+        tag(tagger, words, tmp_dir / f"{name}.json")
+        found[name] = rows_of(tmp_dir / f"{name}.json")
+    assert len(found["files"]) == 10
+    assert all(found[name] == found["files"] for name in ways)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere"], r"'nowhere': no such file or folder"),
+        (["*.gif"], r"'\*\.gif': no such file or folder, and no file matches it"),
+        (["empty"], r"empty holds no images"),
+        (["bad.parquet"], r"bad\.parquet: no parquet table"),
+        (
+            ["other.parquet"],
+            r"other\.parquet: no column of images; known are image .* it has \['a'\]",
+        ),
+    ],
+)
+def test_sources_that_hold_nothing_are_refused(tagger, tmp_dir, words, message) -> None:
+    (tmp_dir / "empty").mkdir()
+    (tmp_dir / "bad.parquet").write_bytes(b"no")
+    pq.write_table(pa.table({"a": [1]}), tmp_dir / "other.parquet")
+    with pytest.raises(InputError, match=message):
+        tag(tagger, words, tmp_dir / "t.json")
+
+
+def test_a_shard_can_lead_nowhere_and_a_bomb_does_not_go_off(tagger, tmp_dir) -> None:
+    (tmp_dir / "secret.png").write_bytes(png(60, 9))
+    bomb = io.BytesIO()
+    Image.new("1", (40_000, 40_000)).save(bomb, "PNG")
+    shard(
+        tmp_dir / "s.tar",
+        {"../../climbs.png": png(), "/abs.png": png(), "bomb.png": bomb.getvalue()},
+    )
+    with tarfile.open(tmp_dir / "s.tar", "a") as archive:
+        link = tarfile.TarInfo("link.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "../secret.png"
+        archive.addfile(link)
+    before = {p.name for p in tmp_dir.parent.iterdir()}
+    tag(tagger, ["s.tar"], tmp_dir / "t.json")
+    rows = {row["image"]: row["error"] for row in json.loads((tmp_dir / "t.json").read_text())}
+    assert rows["s.tar/../../climbs.png"] is None and rows["s.tar//abs.png"] is None  # names alone
+    assert "pixels are more than" in rows["s.tar/bomb.png"]
+    assert "no plain file (a link" in rows["s.tar/link.png"]
+    assert {p.name for p in tmp_dir.parent.iterdir()} == before
+    assert sorted(p.name for p in tmp_dir.iterdir()) == ["s.tar", "secret.png", "t.html", "t.json"]
+
+
+def test_a_shard_that_ends_too_soon_keeps_what_it_has(tagger, tmp_dir) -> None:
+    shard(tmp_dir / "s.tar", {f"{i}.png": png(40, i) for i in range(4)})
+    content = (tmp_dir / "s.tar").read_bytes()
+    (tmp_dir / "s.tar").write_bytes(content[:12_000])
+    tag(tagger, ["s.tar"], tmp_dir / "t.json")
+    rows = json.loads((tmp_dir / "t.json").read_text())
+    good = [row["image"] for row in rows if not row["error"]]
+    assert good and "fault" in rows[-1]["error"] and rows[-1]["image"] == "s.tar (the rest)"
+
+
+def test_markup_in_names_is_shown_and_not_run(clip, backbone_folder, tmp_dir) -> None:
+    hostile = "<script>alert(1)</script>"
+    made = Tagger.of(
+        clip, [hostile, "dog", '"><img src=x onerror=alert(2)>'], word=str(backbone_folder)
+    )
+    folder = tmp_dir / "a"
+    folder.mkdir()
+    for i in range(4):
+        (folder / f"<b onclick=x>{i}.png").write_bytes(png(40, i))
+    tag(made, ["a"], tmp_dir / "t.json", tags_per_image=2.0)
+    page = (tmp_dir / "t.html").read_text()
+    assert "&lt;script&gt;alert(1)" in page
+    assert not any(bad in page for bad in (hostile, "<img src=x", "<b onclick"))
+
+
+def test_images_in_any_number_of_parts_have_the_same_bytes(
+    tagger, album, tmp_dir, monkeypatch
+) -> None:
+    tag(tagger, ["album"], tmp_dir / "a.parquet", batch_size=3)
+    monkeypatch.setattr(sources, "FILES_A_UNIT", 3)
+    tag(tagger, ["album"], tmp_dir / "b.parquet", batch_size=64)
+    a, b = (pq.read_table(tmp_dir / f"{x}.parquet").to_pylist() for x in "ab")
+    assert [r["image"] for r in a] == [r["image"] for r in b]
+    assert [[t["tag"] for t in r["tags"]] for r in a] == [[t["tag"] for t in r["tags"]] for r in b]
+
+
+def test_what_was_finished_is_not_looked_at_again(tagger, album, tmp_dir, monkeypatch) -> None:
+    monkeypatch.setattr(sources, "FILES_A_UNIT", 4)
+    looked, real = [], job.look
+
+    def dying(eye, unit, bar=None):
+        looked.append(unit.names)
+        if len(looked) == 2:
+            raise KeyboardInterrupt
+        return real(eye, unit, bar)
+
+    monkeypatch.setattr(job, "look", dying)
+    with pytest.raises(KeyboardInterrupt):
+        tag(tagger, ["album"], tmp_dir / "t.json")
+    assert not (tmp_dir / "t.json").exists()
+    tag(tagger, ["album"], tmp_dir / "t.json")
+    assert [len(names) for names in looked] == [4, 4, 4, 4] and looked[1] == looked[2]
+    assert not (tmp_dir / "t.json.parts").exists()
+
+
+def test_an_image_that_changed_between_two_runs_is_looked_at_again(tagger, album, tmp_dir) -> None:
+    units = sources.find(["album"])
+    first = job._digest("key", units[0])
+    (album / "4.png").write_bytes(png(41, 77))
+    assert job._digest("key", sources.find(["album"])[0]) != first != job._digest("other", units[0])
+
+
+@pytest.mark.timeout(200)
+def test_a_killed_run_goes_on_to_the_same_bytes(backbone_folder, tmp_dir) -> None:
+    folder = tmp_dir / "many"
+    folder.mkdir()
+    for i in range(300):
+        (folder / f"{i}.png").write_bytes(png(33 + i % 5, i % 7))
+    (tmp_dir / "classes.txt").write_text("\n".join(CLASSES))
+    command = [
+        sys.executable, "-m", "clipworks.commands", "tag", "many", "--classes", "classes.txt",
+        "--backbone", str(backbone_folder), "--device", "cpu", "--fast",
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CLIPWORKS_TAG_FILES": "20"}
+    run = lambda out: [*command, "--out", out]  # noqa: E731
+    subprocess.run(
+        run("whole.parquet"), cwd=tmp_dir, env=environment, check=True, capture_output=True
+    )
+    kills = 0
+    while kills < 3:
+        process = subprocess.Popen(
+            run("killed.parquet"), cwd=tmp_dir, env=environment, stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        parts = tmp_dir / "killed.parquet.parts"
+        had = len(list(parts.glob("*.safetensors")))
+        while process.poll() is None and len(list(parts.glob("*.safetensors"))) <= had:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
+    subprocess.run(
+        run("killed.parquet"), cwd=tmp_dir, env=environment, check=True, capture_output=True
+    )
+    assert (tmp_dir / "killed.parquet").read_bytes() == (tmp_dir / "whole.parquet").read_bytes()
+
+
+def test_the_console_tags_from_a_class_list_and_says_what_random_weights_are(
+    album, backbone_folder, tmp_dir
+) -> None:
+    (tmp_dir / "classes.txt").write_text("\n".join(CLASSES))
+    words = ["tag", "album", "--classes", "classes.txt", "--backbone", str(backbone_folder)]
+    found = CliRunner().invoke(app, [*words, "--out", "t.csv"])
+    assert found.exit_code == 0, found.output
+    assert "11 images tagged, 1 could not be read" in found.output
+    wrong = {
+        (): "there is no tagger models/tagger.safetensors; `clipworks export`",
+        ("--classes", "classes.txt"): "--classes needs --backbone too",
+        (*words[2:], "--tagger", "x"): "--tagger and --classes: choose one",
+        (*words[2:], "--fast", "--full"): "--fast and --full: choose one",
+        (*words[2:], "--tags-per-image", "9"): "more than 0 and fewer than 6 classes",
+    }
+    for options, message in wrong.items():
+        found = CliRunner().invoke(app, ["tag", "album", *options, "--out", "t.csv"])
+        assert found.exit_code == 1 and message in found.output, options
+    found = CliRunner().invoke(app, [*words, "--out", "t.txt"])
+    assert found.exit_code == 1 and "write a table as .parquet, .csv, .json" in found.output
+
+
+def test_logits_that_all_images_share_are_called_blind() -> None:
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=20)
+    assert "random" in work.blindness((base + 0.01 * rng.normal(size=(30, 20))).astype(np.float32))
+    assert work.blindness(rng.normal(size=(30, 20)).astype(np.float32)) == ""
+
+
+def test_thresholds_follow_the_images_that_are_tagged(tagger, tmp_dir, monkeypatch) -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(300, 6)).astype(np.float32)
+    parts = job.Parts(tmp_dir, [])
+    monkeypatch.setattr(job.Parts, "sample", lambda _: logits)
+    assert job.calibrate(parts).rule == "range of 300 images"
+    monkeypatch.setattr(job.Parts, "sample", lambda _: logits[:40])
+    few = job.calibrate(parts, tags_per_image=2.0)
+    assert few.rule == "one threshold: 2 tags an image of 40"
+    assert (logits[:40] > few.thresholds).sum(axis=1).mean() == pytest.approx(2, abs=0.05)
+    assert torch.tensor(few.spread).min() > 0
