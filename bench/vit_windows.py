@@ -129,12 +129,12 @@ def attend(block: Any, x: Tensor, allowed: Tensor | None) -> Tensor:
 
 
 def off_maps(clip: Any, resolution: float, widths: float) -> Callable[..., Tensor]:
-    """What ships, where patches see `widths` of a window to every side (1 ships)."""
+    """What ships, where patches see `widths` of a window to every side (0.5 ships)."""
     how = Maps(resolution=resolution, density=1.0, tolerance=0.0)
     options = Options([2, 3], False, 1, 256, "fp32", torch.float32, 10**8, "maps", how)
     tower = Tower(clip, options, torch.device("cpu"))
-    tower._reader.reach = round(tower._reader.reach * widths)
-    reader = tower._reader
+    reader: Any = tower._reader
+    reader.window = round(2 * widths * reader.window)
 
     def features(_visual: Any, pixels: Tensor, found: Windows) -> Tensor:
         parts = maps.parts(pixels, found, how, reader, size=SIDE, largest=tower.at_once)

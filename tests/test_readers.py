@@ -93,7 +93,7 @@ def test_each_window_of_a_vit_has_a_token_that_asks_its_patches_in_every_block(v
     for a in range(64):
         for b in range(64):
             apart = max(abs(rows[a] - rows[b]), abs(columns[a] - columns[b]))
-            allowed[4 + a, 4 + b] = apart <= 4  # a window is 4 cells wide
+            allowed[4 + a, 4 + b] = apart <= 2  # a window is 4 cells wide
     mask = torch.zeros(68, 68).masked_fill(~allowed, float("-inf"))
     for block in tower.transformer.resblocks[:-1]:
         x = block(x, attn_mask=mask)

@@ -128,8 +128,8 @@ class VisionTransformer(Reader):
     """A ViT: every window has a class token of its own, which asks the window's points, and itself, in
     every block, as a crop's token does.
 
-    Patches see the patches within a window's width and the image's class token, so a window sees past
-    its edges, but not all of the image. bench.vit_windows holds this against crops and other ways.
+    Patches see as far as a window around them would, and the image's class token; where a map is no
+    larger than a window, all of it, as in a crop. bench.vit_windows holds this against other ways.
     """
 
     most = 4096  # cells of a part: attention grows with their square
@@ -137,7 +137,7 @@ class VisionTransformer(Reader):
     def __init__(self, tower: Any, size: int, resolution: float) -> None:
         self._tower = tower
         self.stride: int = tower.patch_size[0]
-        self.reach = math.ceil(size * resolution / self.stride)
+        self.reach = self.window = math.ceil(size * resolution / self.stride)  # cells
 
     def largest(self, pixels: int) -> int:
         """See Reader. A tile's patches see no further than the tile, so the batch has no say."""
@@ -148,7 +148,7 @@ class VisionTransformer(Reader):
         x, keys, values = visual.vit_embed(self._tower, images), [], []
         *_, last = blocks = self._tower.transformer.resblocks
         grid = tuple(side // self.stride for side in images.shape[2:])
-        mask = _near(grid, self.reach, x.device)
+        mask = None if max(grid) <= self.window else _near(grid, self.window // 2, x.device)
         for block in blocks:
             projected = F.linear(block.ln_1(x), block.attn.in_proj_weight, block.attn.in_proj_bias)
             _, key, value = projected.chunk(3, dim=-1)
@@ -184,11 +184,8 @@ class VisionTransformer(Reader):
         return block.attn.out_proj(mixed)
 
 
-def _near(grid: tuple[int, ...], reach: int, device: torch.device) -> Tensor | None:
-    """Who may ask whom: patches those within reach, all of them and the class token each other; None
-    where all may ask all."""
-    if max(grid) <= reach + 1:
-        return None
+def _near(grid: tuple[int, ...], reach: int, device: torch.device) -> Float[Tensor, "token token"]:
+    """Who may ask whom: patches those within reach, all of them and the class token each other."""
     down, across = torch.meshgrid(*(torch.arange(n, device=device) for n in grid), indexing="ij")
     place = torch.stack([down.flatten(), across.flatten()], dim=1)
     far = (place[:, None] - place).abs().amax(dim=-1) > reach
