@@ -31,9 +31,9 @@ def split(folder: Path, name: str, classes: list[str], row: str) -> tuple[np.nda
         ensemble / f"{name}.safetensors", classes, stage="ensemble", framework="np"
     )
     files = tables.read_json(ensemble / f"{name}_images.json")
-    return coco.labels_of(folder / f"data/world/annotations/{name}.json", classes, files), logits[
-        row
-    ]
+    labels = coco.labels_of(folder / f"data/world/annotations/{name}.json", classes, files)
+    assert labels is not None, "the miniature world is labelled"
+    return labels, logits[row]
 
 
 def mixture(logits: np.ndarray) -> np.ndarray:

@@ -243,6 +243,7 @@ def main() -> None:
     listed = tables.read_json(Path("data/world/validation.json"))
     chosen = listed["images"][:SCENES]
     truth = coco.labels_of(Path("data/world/annotations/validation.json"), names, chosen)
+    assert truth is not None, "the miniature world is labelled"
     scores: dict[str, list[Tensor]] = {name: [] for name in [*tried, "whole image"]}
     spent = dict.fromkeys(tried, 0.0)
     for name in tqdm(chosen, desc="score scenes", mininterval=1):

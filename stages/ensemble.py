@@ -30,14 +30,15 @@ def main() -> None:
         "infer", Infer
     ).windows  # not the folders that are there: these may be of old params
     wanted = [row for row in rows(MODELS) if row.windows in ways]
-    for split in SPLITS:
-        manifest.read(INFER / "crops" / split, names)
+    there = [
+        s for s in SPLITS if manifest.read(INFER / "crops" / s, names)["shards"] or s == "test"
+    ]
     conditional = tensors.load(MATRIX, names, stage="cooccurrence")["conditional"]
     held_out = {m: routing.read_ap(TRAIN / m / "held_out.json", names, m) for m in MODELS}
     routes = routing.route(params, names, held_out)
     OUT.mkdir(parents=True, exist_ok=True)
     tables.write_json(OUT / "routes.json", routes)
-    for split in SPLITS:
+    for split in there:
         board = leaderboard.score(INFER, split, wanted, params, routes, conditional)
         scored = {name: value.contiguous() for name, value in board.rows.items()}
         images, logits = board.images, scored["ensemble"]

@@ -1,5 +1,6 @@
 """The leaderboard: the only stage that reads test labels."""
 
+from itertools import repeat
 from pathlib import Path
 
 from clipworks.kit import images, metrics, tables, tensors
@@ -8,52 +9,51 @@ from clipworks.kit.cli import run
 from clipworks.kit.params import Base, load
 from clipworks.report import leaderboard, pictures
 from clipworks.report.params import Evaluate
+from clipworks.tagging import quality, thresholds
 from clipworks.windows import manifest
 from clipworks.worlds import coco
 
-WORLD = Path("data/world")
-ENSEMBLE = Path("data/ensemble")
-INFER = Path("data/infer")
-LEADERBOARD = Path("metrics/leaderboard.json")
-SUMMARY = Path("metrics/summary.json")
-OUT = Path("data/evaluate")
+DATA, METRICS = Path("data"), Path("metrics")
+WORLD, ENSEMBLE, OUT = DATA / "world", DATA / "ensemble", DATA / "evaluate"
 
 
 def main() -> None:
-    """Write mAP, CF1 and OF1 of every row, per-class AP as a plot, and the picture page."""
+    """Write mAP, CF1 and OF1 of every row, per-class AP, how good tags are, and the picture page."""
     base, params = load("base", Base), load("evaluate", Evaluate)
     names = read_classes(Path(base.classes))
-    k = params.decision_k if params.decision == "top_k" else None
-    board: dict[str, dict[str, float]] = {}
-    for split in ("validation", "test"):
+    there = [s for s in ("validation", "test") if (ENSEMBLE / f"{s}.safetensors").exists()]
+    rows, truth = {}, {}
+    for split in there:
         files = tables.read_json(ENSEMBLE / f"{split}_images.json")
-        truth = coco.labels_of(WORLD / f"annotations/{split}.json", names, files)
-        metrics.check_labels(truth, split)
         place = ENSEMBLE / f"{split}.safetensors"
-        rows = tensors.load(place, names, stage="ensemble", framework="np")
-        ap = {row: metrics.average_precision(truth, values) for row, values in rows.items()}
-        for row, values in rows.items():
-            if split == "validation":
-                board[row] = {"validation_mAP": metrics.mean_ap(ap[row])}
-                continue
-            decided = metrics.decide(values, top_k=k, threshold=params.decision_threshold)
-            board[row] |= vars(metrics.summarise(truth, ap[row], decided))
-    tables.write_json(LEADERBOARD, board)
-    tables.write_json(SUMMARY, leaderboard.summary(board))
-    tables.write_frame(OUT / "class_ap.tsv", leaderboard.by_class(names, ap["ensemble"]))
-    tables.write_frame(OUT / "leaderboard.tsv", leaderboard.bars(board))
+        rows[split] = tensors.load(place, names, stage="ensemble", framework="np")
+        truth[split] = coco.labels_of(WORLD / f"annotations/{split}.json", names, files)
+        metrics.check_labels(truth[split], split)
+    board, ap = leaderboard.measure(rows, truth, params.decide)
+    seen, known = rows.get("validation", rows["test"]), truth.get("validation")
     place = ENSEMBLE / "test_windows.safetensors"
     windows = tensors.load(place, names, stage="ensemble", framework="np")
+    tags = {
+        row: quality.of(truth["test"], rows["test"][row], seen=seen[row], known=known)
+        for row in windows
+        if truth["test"] is not None
+    }
+    tables.write_json(METRICS / "leaderboard.json", board)
+    tables.write_json(METRICS / "summary.json", leaderboard.summary(board))
+    tables.write_json(METRICS / "tags.json", tags)
+    tables.write_frame(OUT / "class_ap.tsv", leaderboard.by_class(names, ap.get("ensemble")))
+    tables.write_frame(OUT / "leaderboard.tsv", leaderboard.bars(board))
     folder = Path(tables.read_json(WORLD / "test.json")["folder"])
     chosen = files[: params.pictures]
     pixels = (images.read(folder / name) for name in chosen)
-    boxes = (manifest.boxes_of(INFER / "crops/test", name) for name in chosen)
-    views = pictures.views(rows, windows)
+    boxes = (manifest.boxes_of(DATA / "infer/crops/test", name) for name in chosen)
+    cuts = {row: thresholds.by_images(seen[row]) for row in windows}
+    views = pictures.views(rows["test"], windows, {row: cut for row, (cut, _) in cuts.items()})
     objects = coco.objects_of(WORLD / "annotations/test.json", names, chosen)
-    shown = map(pictures.Shown, chosen, pixels, truth, boxes, objects, views)
-    pictures.page(OUT / "pictures", shown, names)
-    best = max(board, key=lambda row: board[row]["mAP"])
-    print(f"evaluate: best row {best} with {board[best]['mAP']} mAP on {len(files):,} images")
+    labels = repeat(None) if truth["test"] is None else truth["test"]
+    shown = map(pictures.Shown, chosen, pixels, labels, boxes, objects, views)
+    pictures.page(OUT / "pictures", shown, names, rule=next(iter(cuts.values()))[1])
+    print(f"evaluate: {leaderboard.told(board)}; {len(files):,} images, tags in {OUT}/pictures")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The images: paint the miniature world, or list a folder in COCO's layout."""
+"""The images: paint the miniature world, or list a data set where it lies."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ from clipworks.kit.params import Base, load
 from clipworks.miniature.painting import paint_split
 from clipworks.miniature.scene import check_glyphs
 from clipworks.worlds import coco
-from clipworks.worlds.listing import list_coco
+from clipworks.worlds.listing import Split, list_split
 from clipworks.worlds.params import World
 
 OUT = Path("data/world")
-SPLITS = ("validation", "test")
+SPLITS: tuple[Split, ...] = ("validation", "test")
 
 
 def main() -> None:
@@ -23,14 +23,8 @@ def main() -> None:
     (OUT / "images").mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
         annotations = OUT / f"annotations/{split}.json"
-        if params.source == "coco":
-            listed = list_coco(
-                Path(getattr(params.coco, f"{split}_images")),
-                Path(getattr(params.coco, f"{split}_annotations")),
-                annotations,
-                names,
-                limit=getattr(params, split),
-            )
+        if params.source != "miniature":
+            listed = list_split(params, split, annotations, names)
             # The pictures stay where they lie; this says where, and DVC has no empty folder.
             (OUT / "images" / f"{split}.txt").write_text(listed["folder"] + "\n")
         else:

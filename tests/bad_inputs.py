@@ -139,9 +139,9 @@ def _(world: World, change: Callable[[Any], Any] | None) -> None:
     if change is not None:
         world.put("x.json", change(content))
     world.put("good.json", coco([name for name in names if name and name[0] != "#"]))
-    places = {"validation_images": "images", "validation_annotations": "good.json"}
-    places |= {"test_images": "images", "test_annotations": "x.json"}
-    world.set({"world.source": "coco"} | {f"world.coco.{key}": v for key, v in places.items()})
+    places = {"validation_images": "images", "validation_labels": "good.json"}
+    places |= {"test_images": "images", "test_labels": "x.json"}
+    world.set({"world.source": "coco"} | {f"world.files.{key}": v for key, v in places.items()})
     world.stage("world")
 
 

@@ -110,8 +110,8 @@ def test_what_lies_outside_is_watched(project, tmp_path) -> None:
     for name in ("a.json", "w.safetensors", "companions.yaml", "replies/1.txt", "images/1.png"):
         (outside / name).write_text("one")
     watched = {
-        "world.coco.test_annotations": ("a.json", {"world"}),
-        "world.coco.test_images": ("images", {"infer@crops", "infer@maps"}),
+        "world.files.test_labels": ("a.json", {"world"}),
+        "world.files.test_images": ("images", {"infer@crops", "infer@maps"}),
         "backbone.checkpoint": ("w.safetensors", {"backbone"}),
         "encode_captions.companions": ("companions.yaml", {"encode_captions"}),
         "chat.replay.folder": ("replies", {"compose", "caption", "filter"}),

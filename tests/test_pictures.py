@@ -23,7 +23,11 @@ def shown(
         labels=np.array(labels),
         boxes=boxes,
         objects=more.get("objects", []),
-        views=[pictures.View("ensemble", np.array(logits), np.ones(len(labels), int))],
+        views=[
+            pictures.View(
+                "ensemble", np.array(logits), np.ones(len(labels), int), np.full(len(labels), 0.4)
+            )
+        ],
     )
 
 
@@ -55,6 +59,16 @@ def test_the_page_names_files_logits_and_what_was_right_wrong_or_missed(tmp_path
         assert ImageColor.getrgb(color) in colors(tmp_path / "000-ensemble.png")
 
 
+def test_where_nothing_is_known_tags_are_neither_right_nor_wrong(tmp_path) -> None:
+    one = shown((420, 420), [[0, 0, 420, 420], [10, 10, 90, 90]], [1, 0], [0.1, 2.5])
+    unknown = replace(one, labels=None)
+    pictures.page(tmp_path, [unknown], ["dog", "cat"], rule="range of 500 images")
+    lines = pictures.lines(unknown, unknown.views[0], ["dog", "cat"])
+    assert [(line.tag, line.verdict) for line in lines] == [("cat", "")]
+    text = (tmp_path / "index.html").read_text()
+    assert "range of 500 images" in text and "green is right" not in text
+
+
 def test_each_row_whose_windows_are_known_has_its_own_picture(tmp_path) -> None:
     one = shown((420, 420), [[0, 0, 420, 420], [100, 50, 200, 150]], [1], [0.5])
     rows = {
@@ -63,7 +77,7 @@ def test_each_row_whose_windows_are_known_has_its_own_picture(tmp_path) -> None:
         "other": np.ones((1, 1)),
     }
     windows = {"maps_ensemble": np.zeros((1, 1), int), "ensemble": np.ones((1, 1), int)}
-    (views,) = pictures.views(rows, windows)
+    (views,) = pictures.views(rows, windows, dict.fromkeys(rows, np.full(1, -1.0)))
     pictures.page(tmp_path, [replace(one, views=views)], ["dog"])
     found = sorted(path.name for path in tmp_path.glob("*.png"))
     assert found == ["000-ensemble.png", "000-maps_ensemble.png"]

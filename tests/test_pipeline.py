@@ -69,9 +69,10 @@ FLOORS = {
     "windows": {"kit", "clip", "tuning"},
     "fusion": {"kit", "windows"},
     "report": {"kit"},
+    "tagging": {"kit", "clip", "writing", "worlds", "tuning", "windows", "fusion"},
     "scenes": {"kit", "clip", "miniature"},  # the sibling solution in solutions/scenes
 }
-SIBLINGS = {"scenes"}
+SIBLINGS = {"scenes", "tagging"}  # what params.yaml does not speak of
 FLOORS["settings"] = set(FLOORS) - SIBLINGS  # params.yaml as a whole speaks of everything
 
 

@@ -161,8 +161,8 @@ def test_thresholds_come_from_labels_where_there_are_some() -> None:
     rng = np.random.default_rng(0)
     labels = rng.random((300, 6)) < 0.2
     logits = rng.normal(size=(300, 6)) + 3 * labels
-    assert calibration(logits, labels).rule == "labels of 300 validation images"
-    assert calibration(logits, None).rule == "range of 300 validation images"
+    assert calibration(logits, labels).rule == "labels of 300 images"
+    assert calibration(logits, None).rule == "range of 300 images"
 
 
 def test_a_picture_of_any_kind_is_tagged(tagger, tmp_path) -> None:

@@ -77,8 +77,14 @@ def test_labelled_thresholds_have_the_best_f1_that_there_is() -> None:
     assert again[2] == max(np.delete(again, 2))
 
 
-def test_probabilities_are_one_half_at_the_threshold_and_grow() -> None:
-    logits = np.array([[0.0, 5.0], [1.0, 6.0], [2.0, 9.0]])
-    found = thresholds.probabilities(logits, np.array([1.0, 5.0]), np.array([0.5, 2.0]))
-    np.testing.assert_allclose(found[[1, 0], [0, 1]], 0.5)
-    assert (np.diff(found, axis=0) > 0).all() and ((found > 0) & (found < 1)).all()
+def test_few_images_get_one_threshold_and_many_their_ranges() -> None:
+    _, logits = world()
+    found, rule = thresholds.by_images(logits)
+    np.testing.assert_array_equal(found, thresholds.by_range(logits))
+    assert rule == "range of 500 images"
+    few, rule = thresholds.by_images(logits[:20])
+    assert rule == "one threshold: 3 tags an image of 20" and len(set(few)) == 1
+    assert (logits[:20] > few).sum(axis=1).mean() == pytest.approx(3, abs=0.1)
+    assert (thresholds.spread_of(logits) > 0).all() and (
+        thresholds.spread_of(logits[:20]) > 0
+    ).all()

@@ -1,5 +1,6 @@
 """Reading images as they come: any mode, any name, upright, or a reason why not."""
 
+import base64
 import io
 import warnings
 from pathlib import Path
@@ -53,6 +54,19 @@ def read(
         raise
     except Exception as error:  # decoders meet broken data with errors of many kinds
         raise BadImage(f"broken image data: {error}") from None
+
+
+def data_address(image: Image.Image, side: int) -> str:
+    """A small JPEG inside an address, for pages that load nothing from elsewhere.
+
+    Args:
+        side: pixels of its longer side, at most.
+    """
+    small = image.copy()
+    small.thumbnail((side, side), Image.Resampling.BICUBIC)
+    out = io.BytesIO()
+    small.save(out, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode("ascii")
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -25,20 +25,28 @@ def _checked_once(values: np.ndarray) -> AbstractContextManager[None]:
 def average_precision(
     labels: np.ndarray, values: Float[np.ndarray, "item class"]
 ) -> Float[np.ndarray, " class"]:
-    """Non-interpolated average precision of each class, in [0, 1]; nan where no item has it."""
+    """Non-interpolated average precision of each class, in [0, 1]; nan where no item has it.
+
+    Args:
+        labels: 1, 0, or -1 for what is not to be judged: that item is left out of that class.
+    """
     result = np.full(labels.shape[1], np.nan)
-    present = labels.any(axis=0)
-    if present.any():
-        with _checked_once(values):
-            result[present] = average_precision_score(
-                labels[:, present], values[:, present], average=None
+    present = (labels == 1).any(axis=0)
+    whole = present & (labels >= 0).all(axis=0)
+    with _checked_once(values):
+        if whole.any():
+            result[whole] = average_precision_score(
+                labels[:, whole], values[:, whole], average=None
             )
+        for index in np.flatnonzero(present & ~whole):
+            judged = labels[:, index] >= 0
+            result[index] = average_precision_score(labels[judged, index], values[judged, index])
     return result
 
 
-def check_labels(labels: np.ndarray, split: str) -> None:
+def check_labels(labels: np.ndarray | None, split: str) -> None:
     """Raises InputError where no image of a split shows any class: nothing can be measured there."""
-    if not labels.any():
+    if labels is not None and not (labels == 1).any():
         raise InputError(
             f"the {split} annotations show none of the classes, so no metric can be computed; the "
             "predictions are in data/ensemble all the same, and `git checkout metrics` brings back the "
@@ -64,9 +72,10 @@ def summarise(labels: np.ndarray, ap: np.ndarray, decided: np.ndarray) -> Summar
     """Metrics from each class's AP and from yes/no decisions.
 
     Args:
-        labels: 0 and 1, of shape (image, class).
+        labels: 0 and 1, of shape (image, class); -1 for what is not to be judged.
         decided: bool, of the same shape.
     """
+    labels, decided = labels == 1, decided & (labels >= 0)
     present = labels.any(axis=0)
     options = {"zero_division": 0.0}
     precision, recall, _, _ = precision_recall_fscore_support(

@@ -1,17 +1,18 @@
 """The leaderboard for people: a table, in the README between two marks, kept fresh by a check."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from clipworks.kit import metrics
 from clipworks.kit.errors import InputError
 
 MARKS = ("<!-- leaderboard -->\n", "<!-- /leaderboard -->")
 # What people compare between experiments: few enough for a line of `dvc exp show`.
-COMPARED = ("zero_shot", "zero_shot_80_windows_standardised", "ensemble", "average_standardised")
+COMPARED = ("zero_shot", "ensemble", "maps_zero_shot_80_recommended", "recommended")
 COLUMNS = {"mAP": "mAP", "CF1": "CF1", "OF1": "OF1", "validation_mAP": "validation mAP"}
 
 
@@ -22,8 +23,14 @@ def table(board: Mapping[str, Mapping[str, float]], meaning: Mapping[str, str]) 
         board: figures in percent by row, as metrics/leaderboard.json holds them.
         meaning: what each row is.
     """
+    if not board:
+        raise InputError(
+            "the leaderboard is empty: the test images have no labels, so nothing can be measured; their "
+            "tags are in data/evaluate/pictures/index.html and data/ensemble"
+        )
     order = [row for row in meaning if row in board] + sorted(board.keys() - meaning.keys())
-    found = pd.DataFrame.from_dict(dict(board), orient="index").loc[order, list(COLUMNS)]
+    found = pd.DataFrame.from_dict(dict(board), orient="index").loc[order]
+    found = found[[name for name in COLUMNS if name in found]]  # no validation split, no column
     found = found.rename(columns=COLUMNS)
     found.insert(0, "what it is", [meaning.get(row, "") for row in order])
     return found.rename_axis("row")
@@ -35,8 +42,43 @@ def summary(board: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
         f"{row}_{key}": board[row][key]
         for row in COMPARED
         for key in ("mAP", "CF1", "validation_mAP")
-        if row in board
+        if row in board and key in board[row]
     }
+
+
+def measure(
+    rows: Mapping[str, Mapping[str, np.ndarray]],
+    truth: Mapping[str, np.ndarray | None],
+    decide: Callable[[np.ndarray], np.ndarray],
+) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray]]:
+    """Figures of every row, and its AP by class on the test split; nothing where that has no labels.
+
+    Args:
+        rows: logits of shape (image, class), by split and row.
+        truth: labels, of the same shape, by split; None where nothing is known.
+        decide: yes/no decisions from logits.
+    """
+    board: dict[str, dict[str, float]] = {}
+    ap: dict[str, np.ndarray] = {}
+    labels = truth["test"]
+    if labels is None:
+        return board, ap
+    for row, logits in rows["test"].items():
+        ap[row] = metrics.average_precision(labels, logits)
+        board[row] = vars(metrics.summarise(labels, ap[row], decide(logits)))
+        known = truth.get("validation")
+        if known is not None:
+            found = metrics.average_precision(known, rows["validation"][row])
+            board[row] = {"validation_mAP": metrics.mean_ap(found), **board[row]}
+    return board, ap
+
+
+def told(board: Mapping[str, Mapping[str, float]]) -> str:
+    """The outcome in a line."""
+    if not board:
+        return "the test images have no labels, so no mAP, CF1 or OF1 can be said"
+    best = max(board, key=lambda row: board[row]["mAP"])
+    return f"best row {best} with {board[best]['mAP']} mAP"
 
 
 def bars(board: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
@@ -44,8 +86,10 @@ def bars(board: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
     return pd.DataFrame({"row": list(board), "mAP": [line["mAP"] for line in board.values()]})
 
 
-def by_class(class_names: Sequence[str], ap: np.ndarray) -> pd.DataFrame:
-    """AP in percent of every class that some image shows, best first."""
+def by_class(class_names: Sequence[str], ap: np.ndarray | None) -> pd.DataFrame:
+    """AP in percent of every class that some image shows, best first; no line where nothing is known."""
+    if ap is None:
+        return pd.DataFrame({"class": [], "AP": []})
     found = pd.DataFrame({"class": class_names, "AP": (100 * ap).round(2)}).dropna()
     return found.sort_values("AP", ascending=False, kind="stable")
 

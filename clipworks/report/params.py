@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+import numpy as np
+
 from clipworks.kit.params import AtLeastOne, Count, Number, Section
 
 
@@ -12,3 +14,10 @@ class Evaluate(Section):
     decision_k: AtLeastOne
     decision_threshold: Number
     pictures: Count
+
+    def decide(self, logits: np.ndarray) -> np.ndarray:
+        """Yes/no decisions, bool of the logits' shape (image, class)."""
+        from clipworks.kit import metrics  # imports scikit-learn: only where it is needed
+
+        k = self.decision_k if self.decision == "top_k" else None
+        return metrics.decide(logits, top_k=k, threshold=self.decision_threshold)

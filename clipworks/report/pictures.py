@@ -21,10 +21,11 @@ figure{display:inline-block;vertical-align:top;margin:0 1.5em 1em 0;max-width:{{
 img{max-width:100%}td{padding:0 .8em 0 0}td.n{text-align:right}
 .right{color:{{ right }}}.wrong{color:{{ wrong }}}.missed{color:{{ missed }}}</style>
 <h1>What decided</h1>
-<p>Each picture is given as many tags as it has classes (at least one): its highest logits of a row
-of the leaderboard, whose name stands below it. Solid boxes are the windows that spoke for a tag most, numbered as the tags below:
-<span class="right">green is right</span>, <span class="wrong">red is wrong</span>. Dashed
-<span class="missed">blue</span> boxes are objects whose class was missed.</p>
+<p>Each picture is given the tags whose logits exceed their class's threshold, which was chosen without
+the test labels: {{ rule }}. The row of the leaderboard stands below. Solid boxes are the windows that
+spoke for a tag most, numbered as the tags{% if known %}: <span class="right">green is right</span>,
+<span class="wrong">red is wrong</span>. Dashed <span class="missed">blue</span> boxes are objects whose
+class was missed{% endif %}.</p>
 {% for one in pictures %}<section><h2>{{ one.name }}</h2>
 {% for f in one.figures %}<figure><img src="{{ f.file }}" alt="{{ one.name }}, {{ f.row }}">
 <figcaption><b>{{ f.row }}</b><table>{% for line in f.lines %}<tr class="{{ line.verdict }}">
@@ -40,7 +41,7 @@ class Shown:
 
     name: str
     image: Image.Image
-    labels: np.ndarray  # (class,), 0 or 1
+    labels: np.ndarray | None  # (class,), 1, 0 or -1 (not judged); None where nothing is known
     boxes: Sequence[Box]  # the first is the whole image
     objects: Sequence[tuple[int, Box]]  # what is annotated: class and box
     views: Sequence["View"]
@@ -53,19 +54,26 @@ class View:
     row: str
     logits: np.ndarray  # (class,)
     windows: np.ndarray  # (class,): the window that decided, as an index into boxes
+    thresholds: np.ndarray  # (class,): logits above them are tags
 
 
 def views(
-    rows: Mapping[str, np.ndarray], windows: Mapping[str, np.ndarray]
+    rows: Mapping[str, np.ndarray],
+    windows: Mapping[str, np.ndarray],
+    thresholds: Mapping[str, np.ndarray],
 ) -> Iterator[list[View]]:
     """What each row predicts for each image in turn, for the rows whose windows are known.
 
     Args:
         rows: logits of shape (image, class) by row.
         windows: what decided, of the same shape, by row.
+        thresholds: of shape (class,), by row.
     """
     for i in range(min(map(len, windows.values()), default=0)):
-        yield [View(row, rows[row][i], decided[i]) for row, decided in sorted(windows.items())]
+        yield [
+            View(row, rows[row][i], decided[i], thresholds[row])
+            for row, decided in sorted(windows.items())
+        ]
 
 
 @dataclass(frozen=True)
@@ -75,15 +83,21 @@ class Line:
     mark: str  # a number on the picture
     tag: str
     logit: float
-    verdict: str  # right, wrong or missed
+    verdict: str  # right, wrong or missed; empty where nothing is known
     boxes: Sequence[Box]
 
 
-def page(out: Path, shown: Iterable[Shown], class_names: Sequence[str]) -> None:
-    """Write a picture of each image for each row that is shown of it, and index.html."""
+def page(out: Path, shown: Iterable[Shown], class_names: Sequence[str], *, rule: str = "") -> None:
+    """Write a picture of each image for each row that is shown of it, and index.html.
+
+    Args:
+        rule: how the thresholds were chosen, for people.
+    """
     out.mkdir(parents=True, exist_ok=True)
     found: list[dict[str, Any]] = []
+    known = False
     for number, one in enumerate(shown):
+        known |= one.labels is not None
         figures = []
         for view in one.views:
             tags = lines(one, view, class_names)
@@ -92,25 +106,28 @@ def page(out: Path, shown: Iterable[Shown], class_names: Sequence[str]) -> None:
             figures.append({"file": file, "row": view.row, "lines": tags})
         found.append({"name": one.name, "figures": figures})
     page = Environment(autoescape=True).from_string(PAGE)
-    text = page.render(pictures=found, side=SIDE, right=RIGHT, wrong=WRONG, missed=MISSED)
+    colors = {"right": RIGHT, "wrong": WRONG, "missed": MISSED}
+    text = page.render(pictures=found, side=SIDE, rule=rule, known=known, **colors)
     (out / "index.html").write_text(text, encoding="utf-8")
 
 
 def lines(one: Shown, view: View, class_names: Sequence[str]) -> list[Line]:
-    """The tags that an image is given, highest logit first, then those that it was not."""
-    count = max(1, int(one.labels.sum()))
-    chosen = np.argsort(-view.logits, kind="stable")[:count].tolist()
+    """The tags that an image is given, farthest over their thresholds first, then those it was not."""
+    over = view.logits - view.thresholds
+    chosen = [c for c in np.argsort(-over, kind="stable").tolist() if over[c] > 0]
+    verdicts = {1: "right", 0: "wrong"}
     found = [
         Line(
             str(number),
             class_names[c],
             float(view.logits[c]),
-            "right" if one.labels[c] else "wrong",
+            "" if one.labels is None else verdicts.get(int(one.labels[c]), ""),
             [one.boxes[view.windows[c]]],
         )
         for number, c in enumerate(chosen, 1)
     ]
-    for c in (int(c) for c in np.flatnonzero(one.labels) if c not in chosen):
+    shown = [] if one.labels is None else np.flatnonzero(one.labels == 1).tolist()
+    for c in (c for c in shown if c not in chosen):
         boxes = [box for name, box in one.objects if name == c]
         number = str(len(found) + 1)
         found.append(Line(number, class_names[c], float(view.logits[c]), "missed", boxes))
@@ -123,7 +140,7 @@ def draw(image: Image.Image, found: Sequence[Line]) -> Image.Image:
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     sheet = image.resize(size, Image.Resampling.BICUBIC).convert("RGB")
     pen = ImageDraw.Draw(sheet)
-    colors = {"right": RIGHT, "wrong": WRONG, "missed": MISSED}
+    colors = {"right": RIGHT, "wrong": WRONG, "missed": MISSED, "": RIGHT}
     taken: list[Box] = []
     for line in found:
         for box in line.boxes:

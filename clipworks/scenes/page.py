@@ -1,12 +1,9 @@
 """The page of classified pictures: thumbnails inside, so that one file can be handed on."""
 
-import base64
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment
-from PIL import Image
 
 from clipworks.kit import images
 
@@ -64,7 +61,7 @@ def page(
                 "probability": float(line["probability"]),
                 "second": ranked[1].removeprefix("probability "),
                 "next": float(line[ranked[1]]),
-                "source": thumbnail(folder / line["picture"]),
+                "source": images.data_address(images.read(folder / line["picture"]), SIDE),
             }
         )
     text = Environment(autoescape=True).from_string(PAGE).render(
@@ -77,12 +74,3 @@ def page(
         bad=list(zip(lost["picture"], lost["error"], strict=True)),
     )  # fmt: skip
     path.write_text(text, encoding="utf-8")
-
-
-def thumbnail(path: Path) -> str:
-    """A small JPEG as a data address."""
-    image = images.read(path)
-    image.thumbnail((SIDE, SIDE), Image.Resampling.BICUBIC)
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode("ascii")

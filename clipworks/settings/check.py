@@ -18,6 +18,7 @@ from clipworks.kit.params import MODELS
 from clipworks.kit.runtime import pick_device
 from clipworks.settings.whole import Params
 from clipworks.tuning.params import TrainModel
+from clipworks.worlds.listing import Split, check_place
 from clipworks.writing.labels import claims
 from clipworks.writing.rules import foreign_script
 
@@ -115,12 +116,12 @@ def _world(params: Params, names: list[str]) -> None:
         _disk(params)
         return check_glyphs(names)
     faults = []
-    for split in ("validation", "test"):
-        for kind, good in (("images", Path.is_dir), ("annotations", Path.is_file)):
-            path = Path(getattr(params.world.coco, f"{split}_{kind}"))
-            what = "a folder of images" if kind == "images" else "an instances_*.json file"
-            if path == NONE or not good(path):
-                faults.append(f"world.coco.{split}_{kind}: {path} is not {what}")
+    splits: tuple[Split, ...] = ("validation", "test")
+    for split in splits:
+        try:
+            check_place(params.world, split)
+        except InputError as error:
+            faults.append(str(error))
     if faults:
         raise InputError("\n  ".join(faults))
 

@@ -57,16 +57,16 @@ def _calibrations(
     tagger: Tagger, infer: Infer, names: list[str], rule: Rule | None, root: Path
 ) -> Iterator[tuple[str, Calibration]]:
     ensemble, annotations = root / "data/ensemble", root / "data/world/annotations/validation.json"
+    if not (ensemble / "test_images.json").exists():
+        raise InputError("data/ensemble is not there; run `dvc repro` first")
+    if not (ensemble / "validation_images.json").exists():
+        return  # no validation split: `clipworks tag` reads thresholds off the images it is given
     files = tables.read_json(ensemble / "validation_images.json")
-    labels = coco.labels_of(annotations, names, files) if files and annotations.exists() else None
-    if labels is None or not labels.any():
-        if rule == "labels":
-            raise InputError("--thresholds labels: the validation images have no labels; use range")
-        labels = None
+    labels = coco.labels_of(annotations, names, files)
+    if labels is None and rule == "labels":
+        raise InputError("--thresholds labels: the validation images have no labels; use range")
     if rule == "range":
         labels = None
-    if not files:
-        return  # no validation split: `clipworks tag` reads thresholds off the images it is given
     rows = tensors.load(
         ensemble / "validation.safetensors", names, stage="ensemble", framework="np"
     )
@@ -89,9 +89,8 @@ def _fast(tagger: Tagger, folder: Path, files: list[str]) -> list[Judged]:
 
 def calibration(logits: np.ndarray, labels: np.ndarray | None) -> Calibration:
     """Thresholds of unlabelled or labelled images."""
-    count = len(logits)
     if labels is not None:
-        found, rule = thresholds.by_labels(labels, logits), f"labels of {count} validation images"
+        found, rule = thresholds.by_labels(labels, logits), f"labels of {len(logits)} images"
     else:
-        found, rule = thresholds.by_range(logits), f"range of {count} validation images"
-    return Calibration(found, thresholds.spread_of(logits, found), rule)
+        found, rule = thresholds.by_images(logits)
+    return Calibration(found, thresholds.spread_of(logits), rule)

@@ -132,10 +132,7 @@ def write_part(path: Path, judged: Sequence[Judged], bad: dict[str, str]) -> Non
 
 
 def calibrate(parts: Parts, *, tags_per_image: float | None = None) -> Calibration:
-    """Thresholds read off the images themselves, without labels.
-
-    Where they are too few to read each class's range off, all classes get one threshold, at which an
-    image has three tags on average (or as many as were asked for).
+    """Thresholds read off the images themselves, without labels; see thresholds.by_images.
 
     Raises:
         InputError: no image could be read, or the number of tags cannot be.
@@ -144,16 +141,8 @@ def calibrate(parts: Parts, *, tags_per_image: float | None = None) -> Calibrati
     if not len(logits):
         first = next(parts.bad(), ("", "there is none"))
         raise InputError(f"no image could be read; the first: {first[0]}: {first[1]}")
-    if len(logits) >= thresholds.ENOUGH:
-        found = thresholds.by_range(logits, tags_per_image=tags_per_image)
-        return Calibration(
-            found, thresholds.spread_of(logits, found), f"range of {len(logits)} images"
-        )
-    classes = logits.shape[1]
-    many = tags_per_image or min(3.0, classes / 2)
-    one = np.full(classes, thresholds.one_for_all(logits, many))
-    spread = np.full(classes, max(float(logits.std()) / 2, 1e-6))
-    return Calibration(one, spread, f"one threshold: {many:g} tags an image of {len(logits)}")
+    found, rule = thresholds.by_images(logits, tags_per_image=tags_per_image)
+    return Calibration(found, thresholds.spread_of(logits), rule)
 
 
 def _key(tagger: Tagger, seeing: Seeing) -> str:

@@ -1,14 +1,11 @@
 """The page of tagged images: one file, nothing loaded from elsewhere; windows on hover."""
 
-import base64
-import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 
 from jinja2 import Environment
-from PIL import Image
 
 from clipworks.kit import images
 from clipworks.tagging.sources import Unit
@@ -101,7 +98,7 @@ def write(
             }
             for tag in tagged[name].tags
         ]
-        figures.append({"name": name, "tags": tags, "source": _thumbnail(image)})
+        figures.append({"name": name, "tags": tags, "source": images.data_address(image, SIDE)})
     names = Counter(tag.name for line in tagged.values() for tag in line.tags)
     text = Environment(autoescape=True).from_string(PAGE).render(
         title=f"Tags of {path.stem}", count=count, figures=figures, bad=bad, note=note,
@@ -120,11 +117,3 @@ def _first(units: Sequence[Unit], wanted: dict[str, Line]) -> Iterable[tuple[str
                 yield name, source
             if not left:
                 return
-
-
-def _thumbnail(image: Image.Image) -> str:
-    small = image.copy()
-    small.thumbnail((SIDE, SIDE), Image.Resampling.BICUBIC)
-    out = io.BytesIO()
-    small.save(out, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode("ascii")

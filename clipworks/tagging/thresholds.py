@@ -65,30 +65,42 @@ def one_for_all(logits: Logits, tags_per_image: float) -> float:
     return float(np.quantile(logits, 1 - tags_per_image / classes))
 
 
+def by_images(logits: Logits, *, tags_per_image: float | None = None) -> tuple[PerClass, str]:
+    """Thresholds from unlabelled images, and which rule they allow.
+
+    Where they are too few for each class's range, all classes get one threshold, at which an image has
+    three tags on average (or as many as were asked for).
+
+    Raises:
+        InputError: the number of tags cannot be.
+    """
+    if len(logits) >= ENOUGH:
+        return by_range(logits, tags_per_image=tags_per_image), f"range of {len(logits)} images"
+    classes = logits.shape[1]
+    many = tags_per_image or min(3.0, classes / 2)
+    return (
+        np.full(classes, one_for_all(logits, many)),
+        f"one threshold: {many:g} tags an image of {len(logits)}",
+    )
+
+
 def by_labels(labels: np.ndarray, logits: Logits) -> PerClass:
     """The threshold of each class with the best F1 on labelled images; a class that none shows gets
     the highest of the others."""
     found = np.full(logits.shape[1], np.nan)
-    for index in np.flatnonzero(labels.any(axis=0)):
-        precision, recall, cuts = precision_recall_curve(labels[:, index], logits[:, index])
+    for index in np.flatnonzero((labels == 1).any(axis=0)):
+        judged = labels[:, index] >= 0
+        precision, recall, cuts = precision_recall_curve(
+            labels[judged, index], logits[judged, index]
+        )
         f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
         found[index] = cuts[f1[:-1].argmax()]
     return np.where(np.isnan(found), np.nanmax(found), found)
 
 
-def probabilities(logits: Logits, thresholds: PerClass, spread: PerClass) -> Logits:
-    """A logistic curve that is one half at the threshold.
-
-    It orders tags of different classes and says how far from the threshold they lie; calibrated to
-    frequencies it is as far as `bench.thresholds` shows.
-
-    Args:
-        spread: what takes a class from 0.5 to 0.73; see `spread_of`.
-    """
-    return 1 / (1 + np.exp(-(logits - thresholds) / spread))
-
-
-def spread_of(logits: Logits, thresholds: PerClass) -> PerClass:
-    """A tenth of each class's range: from absence to presence is a probability of 0 to 1."""
+def spread_of(logits: Logits) -> PerClass:
+    """What takes a class's probability from 0.5, at its threshold, to 0.73: a tenth of its range."""
+    if len(logits) < ENOUGH:
+        return np.full(logits.shape[1], max(float(logits.std()) / 2, 1e-6))
     absent, present = levels(logits)
-    return (present - absent) / 10
+    return np.maximum((present - absent) / 10, 1e-6)

@@ -37,8 +37,11 @@ def write(
     write_json(path, {"images": images, "annotations": annotations, "categories": categories})
 
 
-def labels_of(path: Path, class_names: Sequence[str], files: Sequence[str]) -> np.ndarray:
-    """Labels of some images, in their order, int8 of shape (image, class)."""
+def labels_of(path: Path, class_names: Sequence[str], files: Sequence[str]) -> np.ndarray | None:
+    """Labels of some images, in their order, int8 of shape (image, class); None where the file is empty:
+    nothing is known."""
+    if not path.stat().st_size:
+        return None
     known, labels = read_labels(path, class_names)
     row = {name: number for number, name in enumerate(known)}
     if missing := [name for name in files if name not in row]:
@@ -87,14 +90,63 @@ def labels_in(
                 f"({entry['category_id']}, {entry['image_id']})"
             )
         if name in column:
-            labels[rows[entry["image_id"]], column[name]] = 1
+            shown = -1 if entry.get("ignore") else 1
+            labels[rows[entry["image_id"]], column[name]] = shown
     return labels
+
+
+def of_labels(
+    images: Sequence[str], labels: np.ndarray, class_names: Sequence[str]
+) -> dict[str, list[dict[str, Any]]]:
+    """Labels without boxes in COCO's form; what is not to be judged (-1) gets "ignore": 1."""
+    found = [
+        {"id": number, "image_id": int(row) + 1, "category_id": int(column) + 1}
+        | ({} if labels[row, column] == 1 else {"ignore": 1})
+        for number, (row, column) in enumerate(np.argwhere(labels != 0), 1)
+    ]
+    return {
+        "images": [{"id": i, "file_name": name} for i, name in enumerate(images, 1)],
+        "annotations": found,
+        "categories": [{"id": i, "name": name} for i, name in enumerate(class_names, 1)],
+    }
+
+
+def list_split(
+    path: Path, out: Path, class_names: Sequence[str], *, limit: int, drop: bool
+) -> list[str]:
+    """List a split's images and write its annotations, cut down to them, to `out`.
+
+    Args:
+        limit: at most so many images, in the order of the annotations; 0 for all.
+        drop: leave out images that show no class of the list.
+
+    Raises:
+        InputError: no image is listed, or the annotations do not fit the classes.
+    """
+    content = read(path)
+    labels = labels_in(content, class_names, path)
+    shown = (labels == 1).any(axis=1) | (not drop)
+    images = [entry for entry, good in zip(content["images"], shown, strict=True) if good]
+    images = images[: limit or None]
+    if not images:
+        raise InputError(f"{path} lists no images")
+    ids = {entry["id"] for entry in images}
+    keys = ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "ignore")
+    slim = [
+        {key: entry[key] for key in keys if key in entry}
+        for entry in content["annotations"]
+        if entry["image_id"] in ids
+    ]
+    write_json(out, {"images": images, "annotations": slim, "categories": content["categories"]})
+    return [entry["file_name"] for entry in images]
 
 
 def objects_of(
     path: Path, class_names: Sequence[str], files: Sequence[str]
 ) -> list[list[tuple[int, tuple[float | int, ...]]]]:
     """The annotated objects of some images: class and box (left, top, right, bottom in pixels)."""
+    if not path.stat().st_size:
+        return [[] for _ in files]
     content = read(path)
     category = {entry["id"]: entry["name"] for entry in content["categories"]}
     row = {name: number for number, name in enumerate(files)}

@@ -1,47 +1,129 @@
-"""Images that lie elsewhere: listed where they are, never copied."""
+"""Images that lie elsewhere: listed where they are, never copied, their labels in one form.
+
+Whatever the source, a split becomes a list of files and an annotation file in COCO's form. A label is 1
+(shown), 0 (not shown) or -1 (not to be judged). A split may have no labels at all, or no images.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
 
 from clipworks.kit.errors import InputError
+from clipworks.kit.files import NONE
 from clipworks.kit.tables import write_json
-from clipworks.worlds import coco
+from clipworks.worlds import coco, labels, nuswide, voc
+from clipworks.worlds.params import World
+
+Split = Literal["validation", "test"]
+WHERE = {
+    "coco": (
+        "the split's image folder, such as val2017",
+        "its instances_*.json; both are on cocodataset.org/#download",
+    ),
+    "folder": (
+        "a folder of images",
+        "a .csv or .parquet table (image, tags), COCO JSON, or data/none where nothing is known",
+    ),
+    "voc2007": (
+        "VOC2007/JPEGImages",
+        "VOC2007/ImageSets/Main/test.txt (or trainval.txt), from host.robots.ox.ac.uk/pascal/VOC/voc2007",
+    ),
+    "nuswide": (
+        "NUS-WIDE's folder Flickr",
+        "ImageList/TestImagelist.txt, with Groundtruth/TrainTestLabels beside ImageList; from "
+        "lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide/NUS-WIDE.html",
+    ),
+}
 
 
-def list_coco(
-    folder: Path, annotations: Path, out: Path, class_names: Sequence[str], *, limit: int
-) -> dict[str, Any]:
-    """List the images of a split and write its annotations, cut down to them, to `out`.
+@dataclass(frozen=True)
+class Found:
+    """A split's files, and their labels where they are known."""
 
-    Args:
-        limit: at most so many images, in the order of the annotations; 0 for all.
+    images: list[str]
+    labels: np.ndarray | None  # int8, (image, class)
+
+
+def list_split(world: World, split: Split, out: Path, class_names: Sequence[str]) -> dict[str, Any]:
+    """List a split's images, and write its annotations to `out`; an empty file where none are known.
+
+    Returns:
+        {"folder", "images"}, as data/world/SPLIT.json holds it.
 
     Raises:
-        InputError: a path is missing, no image is listed, or the annotations do not fit the classes:
-            now, and not when metrics are computed, hours later.
+        InputError: something is missing, or does not fit the classes: now, and not when metrics are
+            computed, hours later.
     """
-    if not folder.is_dir():
-        raise InputError(f"world.coco: {folder} is no folder; give the split's image folder")
-    if not annotations.is_file():
-        raise InputError(f"world.coco: {annotations} does not exist; give an instances_*.json file")
-    content = coco.read(annotations)
-    images = content["images"][: limit or None]
+    folder, told = places(world, split)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if folder is None:
+        out.write_text("", encoding="utf-8")
+        return {"folder": "", "images": []}
+    check_place(world, split)
+    limit = getattr(world, split)
+    if told is not None and told.suffix == ".json":
+        drop = world.without_labels == "drop"
+        images = coco.list_split(told, out, class_names, limit=limit, drop=drop)
+        return {"folder": folder.resolve().as_posix(), "images": images}
+    found = _read(world, folder, told, class_names)
+    if found.labels is not None and world.without_labels == "drop":
+        some = (found.labels == 1).any(axis=1)
+        kept = [name for name, has in zip(found.images, some, strict=True) if has]
+        found = Found(kept, found.labels[some])
+    images = found.images[: limit or None]
     if not images:
-        raise InputError(f"world.coco: {annotations} lists no images")
-    coco.labels_in(content, class_names, annotations)
-    ids = {entry["id"] for entry in images}
-    kept = [entry for entry in content["annotations"] if entry["image_id"] in ids]
-    slim = [
-        {
-            key: entry[key]
-            for key in ("id", "image_id", "category_id", "bbox", "area", "iscrowd")
-            if key in entry
-        }
-        for entry in kept
-    ]
-    write_json(out, {"images": images, "annotations": slim, "categories": content["categories"]})
-    return {
-        "folder": folder.resolve().as_posix(),
-        "images": [entry["file_name"] for entry in images],
-    }
+        raise InputError(f"world.files.{split}_images: {folder} has no image to look at")
+    if found.labels is None:
+        out.write_text("", encoding="utf-8")
+    else:
+        write_json(out, coco.of_labels(images, found.labels[: len(images)], class_names))
+    return {"folder": folder.resolve().as_posix(), "images": images}
+
+
+def places(world: World, split: Split) -> tuple[Path | None, Path | None]:
+    """Where a split's images and labels lie; None for nowhere."""
+    paths = (Path(getattr(world.files, f"{split}_{kind}")) for kind in ("images", "labels"))
+    folder, told = (None if path == NONE else path for path in paths)
+    return folder, told
+
+
+def check_place(world: World, split: Split) -> None:
+    """Raises InputError where a split's images or labels are not there, with where to get them.
+
+    A folder's labels may be missing, and of every source the whole validation split.
+    """
+    folder, told = places(world, split)
+    images, wanted = WHERE[world.source]
+    faults = []
+    if folder is None and told is None and split == "validation":
+        return
+    if folder is None or not folder.is_dir():
+        faults.append(f"world.files.{split}_images: {folder or NONE} is no folder; give {images}")
+    if told is None and world.source != "folder":
+        faults.append(f"world.files.{split}_labels: {NONE} stands there; give {wanted}")
+    elif told is not None and not told.is_file():
+        faults.append(f"world.files.{split}_labels: {told} is no file; give {wanted}")
+    if faults:
+        raise InputError("\n  ".join(faults))
+
+
+def _read(world: World, folder: Path, told: Path | None, class_names: Sequence[str]) -> Found:
+    if world.source == "voc2007":
+        assert told is not None, "check_place"
+        return Found(*voc.read(told, class_names, difficult=world.difficult))
+    if world.source == "nuswide":
+        assert told is not None, "check_place"
+        return Found(*nuswide.read(told, class_names))
+    known = Image.registered_extensions()
+    files = sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.suffix.lower() in known and path.is_file()
+    )
+    if told is None:
+        return Found(files, None)
+    return Found(files, labels.read(told, files, class_names))

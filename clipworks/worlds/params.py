@@ -6,20 +6,24 @@ from clipworks.kit.params import Count, Section
 from clipworks.miniature.params import Scene
 
 
-class Coco(Section):
-    """Where COCO lies (read where it is, never copied); data/none for nowhere."""
+class Files(Section):
+    """Where images and labels lie (read where they are, never copied); data/none for nowhere."""
 
     validation_images: str
-    validation_annotations: str
+    validation_labels: str
     test_images: str
-    test_annotations: str
+    test_labels: str
 
 
 class World(Section):
-    """The images: the miniature world, or a folder in COCO's layout."""
+    """The images: the miniature world, a data set in its own layout, or any folder."""
 
-    source: Literal["miniature", "coco"]
-    validation: Count  # images (miniature); a cap, 0 for all (coco)
+    source: Literal["miniature", "coco", "folder", "voc2007", "nuswide"]
+    validation: Count  # images (miniature); a cap, 0 for all (the others)
     test: Count
     scene: Scene
-    coco: Coco
+    files: Files
+    without_labels: Literal[
+        "keep", "drop"
+    ]  # images that show no class of the list, if all are labelled
+    difficult: Literal["negative", "ignored"]  # what VOC marks so

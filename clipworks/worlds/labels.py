@@ -1,0 +1,64 @@
+"""Labels of a folder's images as a table: image and tags, in CSV or parquet."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from clipworks.kit import tables
+from clipworks.kit.errors import InputError
+from clipworks.kit.files import read_text
+
+FORM = "two columns, image and tags; a CSV separates tags by semicolons, parquet may hold lists"
+
+
+def read(path: Path, files: Sequence[str], class_names: Sequence[str]) -> np.ndarray:
+    """Labels of some images, int8 of shape (image, class); images that are not listed show nothing.
+
+    Raises:
+        InputError: another form, a tag that is no class, or an image that is not in the folder, with
+            the line.
+    """
+    row = {name: number for number, name in enumerate(files)}
+    column = {name.lower(): i for i, name in enumerate(class_names)}
+    found = np.zeros((len(files), len(class_names)), np.int8)
+    seen: set[str] = set()
+    for where, image, tags in _lines(path):
+        if image not in row:
+            raise InputError(f"{path}, {where}: there is no image {image!r} in the folder")
+        if image in seen:
+            raise InputError(f"{path}, {where}: {image!r} stands there twice")
+        seen.add(image)
+        for tag in tags:
+            if tag.lower() not in column:
+                raise InputError(f"{path}, {where}: {tag!r} is no class of the list")
+            found[row[image], column[tag.lower()]] = 1
+    return found
+
+
+def _lines(path: Path) -> Iterator[tuple[str, str, list[str]]]:
+    if path.suffix == ".parquet":
+        with tables.parquet(path) as file:
+            _check(file.schema_arrow.names, path)
+        for number, line in enumerate(tables.rows(path, ["image", "tags"])):
+            tags = line["tags"]
+            yield (
+                f"row {number}",
+                line["image"],
+                _split(tags) if isinstance(tags, str) else tags or [],
+            )
+        return
+    reader = csv.DictReader(read_text(path).splitlines())
+    _check(reader.fieldnames or (), path)
+    for line in reader:
+        yield f"line {reader.line_num}", line["image"], _split(line["tags"] or "")
+
+
+def _check(columns: Sequence[str], path: Path) -> None:
+    if not {"image", "tags"} <= set(columns):
+        raise InputError(f"{path} has the columns {list(columns)}; labels need {FORM}")
+
+
+def _split(text: str) -> list[str]:
+    return [tag.strip() for tag in text.split(";") if tag.strip()]
