@@ -98,6 +98,25 @@ def reference(
 
 
 @app.command()
+def settings(
+    file: Annotated[Path, typer.Argument(help="a file of keys, such as those in data/settings")],
+) -> None:
+    """Put a file's keys into params.yaml, all or none; its comments stay."""
+    from clipworks.kit.cli import run
+    from clipworks.settings.ready import apply
+
+    def main() -> None:
+        changes = apply(file)
+        for change in changes:
+            typer.echo(change)
+        typer.echo(
+            f"{len(changes)} keys of params.yaml changed; `clipworks check`, then `dvc repro`"
+        )
+
+    run(main)
+
+
+@app.command()
 def graph() -> None:
     """Print the stages and what they read of each other, as a Mermaid flow chart."""
     from clipworks.settings.reference import graph as chart

@@ -130,7 +130,9 @@ FORM = r"it must be in COCO's instances format"
     change=lambda c: json.dumps(c).encode("utf-16"),
 )
 @wrong(
-    "no annotation file", r"x\.json does not exist; give an instances_\*\.json file", change=None
+    "no annotation file",
+    r"test_labels: x\.json is no file; give its instances_\*\.json",
+    change=None,
 )
 def _(world: World, change: Callable[[Any], Any] | None) -> None:
     names = Path("data/classes/miniature.txt").read_text().split("\n")
@@ -143,13 +145,6 @@ def _(world: World, change: Callable[[Any], Any] | None) -> None:
     places |= {"test_images": "images", "test_labels": "x.json"}
     world.set({"world.source": "coco"} | {f"world.files.{key}": v for key, v in places.items()})
     world.stage("world")
-
-
-@wrong("no folder of images", r"world\.coco: nowhere is no folder; give the split's image folder")
-def _(world: World) -> None:
-    from clipworks.worlds.listing import list_coco
-
-    list_coco(Path("nowhere"), Path("x.json"), Path("out.json"), ["dog"], limit=0)
 
 
 EVALUATED = ("data/world", "data/infer", "data/ensemble", "metrics")

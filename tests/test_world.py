@@ -15,7 +15,6 @@ from clipworks.miniature.places import SCENES
 from clipworks.miniature.scene import check_glyphs, paint
 from clipworks.report.leaderboard import markdown, put, table
 from clipworks.worlds import coco
-from clipworks.worlds.listing import list_coco
 
 STYLE = Scene(
     side=96,
@@ -102,19 +101,16 @@ def test_a_stray_annotation_is_named(tmp_path) -> None:
 
 
 def test_a_coco_split_is_listed_where_it_lies(tmp_path) -> None:
-    (tmp_path / "val").mkdir()
     coco.write(
         tmp_path / "x.json",
         ["dog"],
         [("a.jpg", 9, []), ("b.jpg", 9, [Placed("dog", (0, 0, 1, 1), 1)])],
     )
-    listed = list_coco(
-        tmp_path / "val", tmp_path / "x.json", tmp_path / "out.json", ["dog"], limit=1
+    listed = coco.list_split(
+        tmp_path / "x.json", tmp_path / "out.json", ["dog"], limit=1, drop=False
     )
-    assert listed == {"folder": (tmp_path / "val").as_posix(), "images": ["a.jpg"]}
+    assert listed == ["a.jpg"]
     assert json.loads((tmp_path / "out.json").read_text())["annotations"] == []
-    with pytest.raises(ValueError, match="is no folder"):
-        list_coco(tmp_path / "none", tmp_path / "x.json", tmp_path / "out.json", ["dog"], limit=0)
 
 
 def test_metrics_by_hand() -> None:

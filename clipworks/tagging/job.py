@@ -72,16 +72,11 @@ def judge(
     device: torch.device, precision: str = "fp32",
 ) -> Parts:  # fmt: skip
     """Look at all images, unit by unit; what an earlier run finished is not looked at again."""
-    folder = out.with_name(f"{out.name}.parts")
-    folder.mkdir(parents=True, exist_ok=True)
-    key = _key(tagger, seeing)
-    files = [folder / f"{_digest(key, unit)}.safetensors" for unit in units]
-    for other in set(folder.glob("*.safetensors")) - set(files):
-        other.unlink()  # of another tagger, or of images that have changed
+    parts = plan(tagger, units, out, seeing)
     eye: Eye | None = None
     total = None if any(unit.kind == "tar" for unit in units) else sum(u.count() for u in units)
     with tqdm(total=total, desc="tag", unit="image", mininterval=1, smoothing=0.1) as bar:
-        for unit, path in zip(units, files, strict=True):
+        for unit, path in zip(units, parts.files, strict=True):
             if path.exists():
                 names, bad = _facts(path)
                 bar.update(len(names) + len(bad))
@@ -90,7 +85,23 @@ def judge(
                 seeing, batch_size=batch_size, precision=precision, device=device
             )
             write_part(path, *look(eye, unit, bar))
+    return parts
+
+
+def plan(tagger: Tagger, units: Sequence[Unit], out: Path, seeing: Seeing) -> Parts:
+    """Where the parts will lie, beside the table; what is there of other images or taggers goes."""
+    folder = out.with_name(f"{out.name}.parts")
+    folder.mkdir(parents=True, exist_ok=True)
+    key = _key(tagger, seeing)
+    files = [folder / f"{_digest(key, unit)}.safetensors" for unit in units]
+    for other in set(folder.glob("*.safetensors")) - set(files):
+        other.unlink()
     return Parts(folder, files)
+
+
+def count(part: Path) -> int:
+    """How many images a part has, bad ones too."""
+    return sum(map(len, _facts(part)))
 
 
 def look(eye: Eye, unit: Unit, bar: Any = None) -> tuple[list[Judged], dict[str, str]]:

@@ -1,0 +1,65 @@
+"""Settings that ship ready: files of keys that are put into params.yaml, all or none."""
+
+from pathlib import Path
+from typing import Any
+
+from clipworks.kit.errors import InputError
+from clipworks.kit.files import read_yaml
+from clipworks.kit.params import PARAMS
+from clipworks.settings.whole import load
+
+FOLDER = Path("data/settings")
+
+
+def apply(file: Path, params: Path = PARAMS) -> list[str]:
+    """Put a file's keys into params.yaml, whose comments and order stay.
+
+    Returns:
+        what changed, "key: old -> new".
+
+    Raises:
+        InputError: a key that params.yaml has not, or values that it does not allow; nothing is written.
+    """
+    if not file.is_file():
+        known = ", ".join(str(path) for path in sorted(FOLDER.glob("*.yaml")))
+        raise InputError(f"there is no file {file}; shipped are {known}")
+    wanted = read_yaml(file)
+    if not isinstance(wanted, dict):
+        raise InputError(f"{file} holds no sections")
+    from dvc.utils.serialize import dump_yaml, load_yaml, parse_yaml_for_update  # DVC's own writer
+
+    before = params.read_text(encoding="utf-8")
+    content = parse_yaml_for_update(before, str(params))
+    changes = list(_merge(content, wanted, "", str(file)))
+    dump_yaml(str(params), content)
+    try:
+        load(params)
+    except InputError:
+        params.write_text(before, encoding="utf-8")
+        raise
+    assert load_yaml(str(params))
+    return changes
+
+
+def _merge(content: Any, wanted: dict[str, Any], prefix: str, file: str) -> Any:
+    for key, value in wanted.items():
+        where = f"{prefix}{key}"
+        if key not in content:
+            raise InputError(
+                f"{file}: {where} is no key of params.yaml; there are {sorted(content)}"
+            )
+        if isinstance(value, dict) and isinstance(content[key], dict) and not _free(where):
+            yield from _merge(content[key], value, f"{where}.", file)
+        elif content[key] != value:
+            yield f"{where}: {_plain(content[key])} -> {_plain(value)}"
+            content[key] = value
+
+
+def _free(where: str) -> bool:
+    """Tables whose keys are the user's: taken whole."""
+    return where in ("ensemble.local_weight", "ensemble.variance", "ensemble.weights")
+
+
+def _plain(value: Any) -> str:
+    text = str(list(value) if isinstance(value, list) else value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,81 @@
+"""Tagging on a Ray cluster: the same parts as here, made by actors that hold the model.
+
+Ray Data reads units as rows, hands them to a pool of actors as they become free (back-pressure is its
+own), and restarts an actor that died. Each finished unit is a part on a disk that all machines see, so
+a killed run goes on by unit, as without Ray, and the table is made from the same parts.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from clipworks.kit.errors import InputError
+from clipworks.tagging import job
+from clipworks.tagging.eye import Seeing
+from clipworks.tagging.job import Parts
+from clipworks.tagging.sources import Unit
+from clipworks.tagging.tagger import Tagger
+
+
+class Worker:
+    """An actor: loads the tagger once, then makes parts."""
+
+    def __init__(
+        self, tagger: str, backbone: str, seeing: Seeing, batch_size: int, precision: str
+    ) -> None:
+        made = Tagger.load(tagger, backbone)
+        self._eye = made.eye(seeing, batch_size=batch_size, precision=precision)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Look at one unit and write its part; says how many images it had."""
+        unit = Unit(row["kind"], Path(row["path"]), tuple(row["names"]), int(row["group"]))
+        path = Path(row["part"])
+        if not path.exists():
+            job.write_part(path, *job.look(self._eye, unit))
+        return {"part": row["part"], "images": job.count(path)}
+
+
+def judge(
+    tagger: Tagger, units: Sequence[Unit], out: Path, seeing: Seeing, *, batch_size: int, precision: str,
+    workers: int,
+) -> Parts:  # fmt: skip
+    """Look at all images with a pool of actors; RAY_ADDRESS names a cluster, without it this machine is one.
+
+    The sources, the table's folder and the backbone must have the same paths on all machines.
+
+    Raises:
+        InputError: Ray is not installed.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise InputError("--engine ray: Ray is not installed; `pip install 'ray[data]'`") from None
+    out = out.resolve()
+    parts = job.plan(tagger, units, out, seeing)
+    saved = parts.folder / "tagger.safetensors"
+    tagger.save(saved)
+    word = tagger.about.backbone
+    backbone = str(Path(word).resolve()) if Path(word).exists() else word
+    rows = [
+        {"kind": unit.kind, "path": str(unit.path.resolve()), "names": list(unit.names), "group": unit.group,
+         "part": str(path)}
+        for unit, path in zip(units, parts.files, strict=True)
+        if not path.exists()
+    ]  # fmt: skip
+    if rows:
+        # Data of another machine's working folder would be read by relative names; all here are absolute.
+        ray.init(ignore_reinit_error=True, log_to_driver=False, configure_logging=False,
+                 runtime_env={"env_vars": {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}})  # fmt: skip
+        made = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+            Worker,
+            fn_constructor_args=(str(saved), backbone, seeing, batch_size, precision),
+            concurrency=workers,
+            num_gpus=1 if ray.cluster_resources().get("GPU") else 0,
+        )
+        with tqdm(total=len(rows), desc="tag", unit="part", mininterval=1) as bar:
+            for _ in made.iter_rows():
+                bar.update()
+    return parts

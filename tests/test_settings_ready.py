@@ -1,0 +1,89 @@
+"""Settings that ship ready: each can be put into params.yaml, all of it or nothing."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from clipworks.commands import app
+from clipworks.kit.errors import InputError
+from clipworks.settings import ready
+from clipworks.settings.whole import load
+
+ROOT = Path(__file__).parent.parent
+FILES = sorted((ROOT / "data/settings").glob("*.yaml"))
+
+
+@pytest.fixture
+def params(tmp_dir) -> Path:
+    shutil.copyfile(ROOT / "params.yaml", tmp_dir / "params.yaml")
+    return tmp_dir / "params.yaml"
+
+
+@pytest.mark.parametrize("file", FILES, ids=[f.stem for f in FILES])
+def test_what_ships_goes_into_params_with_comments_and_order_kept(params, file) -> None:
+    before = params.read_text()
+    changes = ready.apply(file, params)
+    assert changes and load(params)
+    after = params.read_text()
+
+    def comments(text: str) -> set[str]:
+        return {line.split("#", 1)[1].strip() for line in text.splitlines() if "# " in line}
+
+    assert comments(before) <= comments(after)
+    assert list(yaml.safe_load(after)) == list(yaml.safe_load(before))
+    assert ready.apply(file, params) == []  # all there
+
+
+def test_the_authors_settings_are_those_of_the_solution(params) -> None:
+    ready.apply(ROOT / "data/settings/coco_authors.yaml", params)
+    chosen = load(params)
+    assert (chosen.train.ema.contexts, chosen.train.zema.contexts) == (64, 16)
+    rates = {
+        m: getattr(chosen.train, m).schedule.lr
+        for m in ("base", "ema", "zema", "diff", "diffh", "difft")
+    }
+    assert rates == {
+        "base": 1e-5,
+        "ema": 0.01,
+        "zema": 0.01,
+        "diff": 1e-5,
+        "diffh": 0.01,
+        "difft": 1e-5,
+    }
+    assert {getattr(chosen.train, m).batch_size for m in rates} == {1024}
+    assert chosen.infer.scales == [2, 3, 4] and chosen.ensemble.routing == "lists"
+    assert chosen.ensemble.default_model == "base" and chosen.train.ema.ema_local_weight == 10_000
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "infer: {scalse: [2]}",
+            r"infer\.scalse is no key of params\.yaml; there are \['batch_size'",
+        ),
+        ("infer: {scales: [1]}", r"section 'infer', key 'scales\.0'"),
+        ("- a", r"holds no sections"),
+    ],
+)
+def test_wrong_settings_change_nothing(params, tmp_dir, text, message) -> None:
+    before = params.read_bytes()
+    (tmp_dir / "mine.yaml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        ready.apply(tmp_dir / "mine.yaml", params)
+    assert params.read_bytes() == before
+
+
+def test_the_console_applies_them_and_says_what_changed(params, tmp_dir) -> None:
+    (tmp_dir / "mine.yaml").write_text(
+        "infer: {scales: [2, 3, 4]}\nensemble: {weights: {ema: 1.0}}"
+    )
+    found = CliRunner().invoke(app, ["settings", "mine.yaml"])
+    assert found.exit_code == 0
+    assert "infer.scales: [2, 3] -> [2, 3, 4]\n" in found.output
+    assert "2 keys of params.yaml changed" in found.output
+    found = CliRunner().invoke(app, ["settings", "nothing.yaml"])
+    assert found.exit_code == 1 and "there is no file nothing.yaml; shipped are" in found.output

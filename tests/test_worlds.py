@@ -1,0 +1,251 @@
+"""Data sets in their own layouts, any folder, labels or none: one list and one form of annotations."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from clipworks.kit import metrics
+from clipworks.kit.errors import InputError
+from clipworks.kit.params import load
+from clipworks.worlds import coco, labels
+from clipworks.worlds.listing import check_place, list_split
+from clipworks.worlds.params import World
+
+ROOT = Path(__file__).parent.parent
+NAMES = ["dog", "dining table", "cat"]
+
+
+def world(source: str, *, images: Path | None, told: Path | None, **changes: Any) -> World:
+    shipped = load("world", World, ROOT / "params.yaml")
+    nothing = dict.fromkeys(shipped.files.model_dump(), "data/none")
+    files = {**nothing, "test_images": str(images), "test_labels": str(told or "data/none")}
+    more = {"source": source, "test": 0, "files": files, **changes}
+    return World.model_validate({**shipped.model_dump(), **more})
+
+
+def picture(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8)).save(path)
+
+
+@pytest.fixture
+def voc(tmp_path) -> Path:
+    """VOC2007 as its devkit unpacks: three images, one dog difficult, a table, no cat."""
+    top = tmp_path / "VOC2007"
+    for name in ("000001", "000004", "000006"):
+        picture(top / f"JPEGImages/{name}.jpg")
+    sets = top / "ImageSets/Main"
+    sets.mkdir(parents=True)
+    (sets / "test.txt").write_text("000001\n000004\n000006\n")
+    (sets / "dog_test.txt").write_text("000001  1\n000004  0\n000006 -1\n")
+    (sets / "diningtable_test.txt").write_text("000001 -1\n000004  1\n000006 -1\n")
+    (sets / "cat_test.txt").write_text("000001 -1\n000004 -1\n000006 -1\n")
+    return top
+
+
+@pytest.mark.parametrize(("difficult", "value"), [("negative", 0), ("ignored", -1)])
+def test_voc_is_read_where_it_lies_and_difficult_is_what_params_say(
+    voc, tmp_path, difficult, value
+) -> None:
+    told = voc / "ImageSets/Main/test.txt"
+    chosen = world("voc2007", images=voc / "JPEGImages", told=told, difficult=difficult)
+    check_place(chosen, "test")
+    listed = list_split(chosen, "test", tmp_path / "out.json", NAMES)
+    assert listed == {
+        "folder": (voc / "JPEGImages").as_posix(), "images": ["000001.jpg", "000004.jpg", "000006.jpg"],
+    }  # fmt: skip
+    found = coco.labels_of(tmp_path / "out.json", NAMES, listed["images"])
+    assert found.tolist() == [[1, 0, 0], [value, 1, 0], [0, 0, 0]]
+
+
+def test_images_that_are_not_judged_change_no_figure_of_their_class() -> None:
+    truth = np.array([[1], [0], [-1], [0]])
+    logits = np.array([[0.5], [0.4], [0.9], [0.1]])
+    assert metrics.average_precision(truth, logits) == [1.0]
+    assert metrics.average_precision(np.where(truth < 0, 0, truth), logits) == [0.5]
+    ap = metrics.average_precision(truth, logits)
+    found = metrics.summarise(truth, ap, logits > 0.45)
+    assert (found.CF1, found.OF1) == (100.0, 100.0)
+
+
+def test_a_class_that_voc_has_not_is_named(voc, tmp_path) -> None:
+    told = voc / "ImageSets/Main/test.txt"
+    chosen = world("voc2007", images=voc / "JPEGImages", told=told)
+    with pytest.raises(
+        InputError, match=r"no class 'horse'; it has \['cat', 'diningtable', 'dog'\]"
+    ):
+        list_split(chosen, "test", tmp_path / "out.json", ["dog", "horse"])
+    (told.parent / "dog_test.txt").write_text("000001 2\n")
+    with pytest.raises(
+        InputError, match=r"dog_test\.txt, line 1: '000001 2'; it must be IMAGE and -1"
+    ):
+        list_split(chosen, "test", tmp_path / "out.json", NAMES)
+
+
+@pytest.fixture
+def nus(tmp_path) -> Path:
+    """NUS-WIDE as its archives unpack, lists written as on Windows."""
+    top = tmp_path / "NUS-WIDE"
+    names = ["actor/0001_1.jpg", "zebra/0002_2.jpg"]
+    for name in names:
+        picture(top / "Flickr" / name)
+    (top / "ImageList").mkdir()
+    (top / "ImageList/TestImagelist.txt").write_text("actor\\0001_1.jpg\r\nzebra\\0002_2.jpg\r\n")
+    truth = top / "Groundtruth/TrainTestLabels"
+    truth.mkdir(parents=True)
+    (truth / "Labels_dog_Test.txt").write_text("1\n0\n")
+    (truth / "Labels_cat_Test.txt").write_text("0\n0\n")
+    return top
+
+
+def test_nus_wide_is_read_where_it_lies(nus, tmp_path) -> None:
+    chosen = world("nuswide", images=nus / "Flickr", told=nus / "ImageList/TestImagelist.txt")
+    listed = list_split(chosen, "test", tmp_path / "out.json", ["dog", "cat"])
+    assert listed["images"] == ["actor/0001_1.jpg", "zebra/0002_2.jpg"]
+    assert coco.labels_of(tmp_path / "out.json", ["dog", "cat"], listed["images"]).tolist() == [
+        [1, 0],
+        [0, 0],
+    ]
+    dropped = chosen.model_copy(update={"without_labels": "drop"})
+    assert list_split(dropped, "test", tmp_path / "o.json", ["dog", "cat"])["images"] == [
+        "actor/0001_1.jpg"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda top: (top / "Groundtruth/TrainTestLabels/Labels_dog_Test.txt").unlink(), "no class 'dog'"),
+        (lambda top: (top / "Groundtruth/TrainTestLabels/Labels_dog_Test.txt").write_text("1\n"),
+         r"Labels_dog_Test\.txt: 1 values for 2 images of TestImagelist\.txt"),
+        (lambda top: (top / "ImageList/TestImagelist.txt").rename(top / "ImageList/mine.txt"),
+         r"world\.files\.test_labels: .*TestImagelist\.txt is no file; give ImageList/TestImagelist\.txt"),
+    ],
+)  # fmt: skip
+def test_what_nus_wide_lacks_is_named(nus, tmp_path, spoil, message) -> None:
+    spoil(nus)
+    chosen = world("nuswide", images=nus / "Flickr", told=nus / "ImageList/TestImagelist.txt")
+    with pytest.raises(InputError, match=message):
+        list_split(chosen, "test", tmp_path / "out.json", ["dog", "cat"])
+
+
+@pytest.fixture
+def album(tmp_path) -> Path:
+    for name in ("a.jpg", "deep/b.png", "c.webp"):
+        picture(tmp_path / "album" / name)
+    (tmp_path / "album/notes.txt").write_text("")
+    return tmp_path / "album"
+
+
+def test_a_folder_needs_no_labels(album, tmp_path) -> None:
+    chosen = world("folder", images=album, told=None)
+    check_place(chosen, "test")
+    check_place(chosen, "validation")  # none at all
+    listed = list_split(chosen, "test", tmp_path / "out.json", NAMES)
+    assert listed["images"] == ["a.jpg", "c.webp", "deep/b.png"]
+    assert coco.labels_of(tmp_path / "out.json", NAMES, listed["images"]) is None
+    assert coco.objects_of(tmp_path / "out.json", NAMES, ["a.jpg"]) == [[]]
+    none = list_split(chosen, "validation", tmp_path / "none.json", NAMES)
+    assert none == {"folder": "", "images": []}
+
+
+def test_a_folders_labels_are_a_table_or_coco(album, tmp_path) -> None:
+    tables = {
+        "l.csv": "image,tags\na.jpg,dog; Dining Table\ndeep/b.png,\n",
+        "l.json": json.dumps({
+            "images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "deep/b.png"},
+                       {"id": 3, "file_name": "c.webp"}],
+            "annotations": [{"image_id": 1, "category_id": i} for i in (1, 2)],
+            "categories": [{"id": i, "name": n} for i, n in enumerate(NAMES, 1)],
+        }),
+    }  # fmt: skip
+    for name, text in tables.items():
+        (tmp_path / name).write_text(text)
+    rows = [{"image": "a.jpg", "tags": ["dog", "dining table"]}, {"image": "c.webp", "tags": None}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "l.parquet")
+    for name in (*tables, "l.parquet"):
+        chosen = world("folder", images=album, told=tmp_path / name)
+        listed = list_split(chosen, "test", tmp_path / "out.json", NAMES)
+        found = coco.labels_of(tmp_path / "out.json", NAMES, ["a.jpg", "c.webp", "deep/b.png"])
+        assert len(listed["images"]) == 3
+        assert found.tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 0]], name
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image,tags\na.jpg,dgo\n", r"line 2: 'dgo' is no class of the list"),
+        ("image,tags\nz.jpg,dog\n", r"line 2: there is no image 'z\.jpg' in the folder"),
+        ("image,tags\na.jpg,dog\na.jpg,cat\n", r"line 3: 'a\.jpg' stands there twice"),
+        (
+            "file;labels\n",
+            r"has the columns \['file;labels'\]; labels need two columns, image and tags",
+        ),
+        ("", r"has the columns \[\]"),
+    ],
+)
+def test_wrong_tables_of_labels_are_refused_with_the_line(tmp_path, text, message) -> None:
+    (tmp_path / "l.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        labels.read(tmp_path / "l.csv", ["a.jpg"], NAMES)
+
+
+@pytest.mark.parametrize("source", ["coco", "voc2007", "nuswide", "folder"])
+def test_what_is_missing_is_named_with_what_to_put_there(source, tmp_path) -> None:
+    chosen = world(source, images=tmp_path / "nowhere", told=tmp_path / "none.txt")
+    with pytest.raises(InputError) as error:
+        check_place(chosen, "test")
+    assert "world.files.test_images: " in str(error.value) and "nowhere is no folder; give" in str(
+        error.value
+    )
+    assert "world.files.test_labels: " in str(error.value) and "none.txt is no file" in str(
+        error.value
+    )
+
+
+def test_images_that_show_nothing_are_kept_or_dropped(tmp_path) -> None:
+    (tmp_path / "val").mkdir()
+    content = {
+        "images": [{"id": i, "file_name": f"{i}.jpg"} for i in range(1, 5)],
+        "annotations": [{"image_id": 2, "category_id": 1, "bbox": [0, 0, 1, 1]}],
+        "categories": [{"id": 1, "name": "dog"}],
+    }
+    (tmp_path / "x.json").write_text(json.dumps(content))
+    for how, expected in (("keep", 4), ("drop", 1)):
+        chosen = world(
+            "coco", images=tmp_path / "val", told=tmp_path / "x.json", without_labels=how
+        )
+        assert len(list_split(chosen, "test", tmp_path / "out.json", ["dog"])["images"]) == expected
+
+
+def test_annotations_of_cocos_size_are_read_in_seconds(tmp_path) -> None:
+    """train2017: 118,000 images, 860,000 boxes; a tenth of it here, whose time is far below a minute's tenth."""
+    rng = np.random.default_rng(0)
+    count, boxes = 11_800, 86_000
+    where, what = rng.integers(1, count + 1, boxes).tolist(), rng.integers(1, 81, boxes).tolist()
+    content = {
+        "images": [{"id": i, "file_name": f"{i:012d}.jpg", "width": 640, "height": 480} for i in range(1, count + 1)],
+        "annotations": [
+            {"id": i, "image_id": a, "category_id": b, "bbox": [1.5, 2.5, 30.0, 40.0], "area": 9, "iscrowd": 0}
+            for i, (a, b) in enumerate(zip(where, what, strict=True))
+        ],
+        "categories": [{"id": i, "name": f"class {i}"} for i in range(1, 81)],
+    }  # fmt: skip
+    (tmp_path / "val").mkdir()
+    (tmp_path / "x.json").write_text(json.dumps(content))
+    names = [f"class {i}" for i in range(1, 81)]
+    chosen = world("coco", images=tmp_path / "val", told=tmp_path / "x.json")
+    start = time.perf_counter()
+    listed = list_split(chosen, "test", tmp_path / "out.json", names)
+    found = coco.labels_of(tmp_path / "out.json", names, listed["images"])
+    assert time.perf_counter() - start < 20
+    expected = np.zeros((count, 80), np.int8)
+    expected[np.array(where) - 1, np.array(what) - 1] = 1
+    np.testing.assert_array_equal(found, expected)
