@@ -85,6 +85,24 @@ def leaderboard(
 
 
 @app.command()
+def report(
+    out: Annotated[
+        Path, typer.Option(help="one HTML file; nothing else is needed to read it")
+    ] = Path("report.html"),
+) -> None:
+    """Write the whole run as one page: leaderboard, classes, curves, captions, pictures with tags."""
+    from clipworks.fusion.rows import rows
+    from clipworks.kit.cli import run
+    from clipworks.report import site
+
+    def main() -> None:
+        found = site.write(out, {row.name: row.what for row in rows(MODELS)})
+        typer.echo(f"{', '.join(found)} -> {out}")
+
+    run(main)
+
+
+@app.command()
 def reference(
     write: Annotated[Path | None, typer.Option(help="write it to this file")] = None,
 ) -> None:

@@ -88,7 +88,7 @@ def _chosen(
         raise InputError(
             f"{key}.checkpoint: {path} does not say which activation it was trained with (a wrong "
             f"one ruins features silently); set {key}.activation to quick_gelu (OpenAI's own "
-            f"weights) or gelu, or put its {CONFIG} beside it"
+            f"weights) or gelu, put its {CONFIG} beside it, or name a model such as RN50-quickgelu"
         )
     return known
 

@@ -9,6 +9,8 @@ import numpy as np
 from jinja2 import Environment
 from PIL import Image, ImageDraw, ImageFont
 
+from clipworks.kit import tables
+
 SIDE = 420  # pixels of a picture's longer side on the page
 RIGHT, WRONG, MISSED = "#14823c", "#c81e28", "#2255cc"
 Box = Sequence[float | int]  # left, top, right, bottom in pixels
@@ -105,10 +107,23 @@ def page(out: Path, shown: Iterable[Shown], class_names: Sequence[str], *, rule:
             draw(one.image, tags).save(out / file, compress_level=1)  # fast; a fifth larger
             figures.append({"file": file, "row": view.row, "lines": tags})
         found.append({"name": one.name, "figures": figures})
+    tables.write_json(
+        out / "pictures.json",
+        [{**one, "figures": [_plain(f) for f in one["figures"]]} for one in found],
+    )
     page = Environment(autoescape=True).from_string(PAGE)
     colors = {"right": RIGHT, "wrong": WRONG, "missed": MISSED}
     text = page.render(pictures=found, side=SIDE, rule=rule, known=known, **colors)
     (out / "index.html").write_text(text, encoding="utf-8")
+
+
+def _plain(figure: dict[str, Any]) -> dict[str, Any]:
+    """A figure as JSON holds it, for the page of the whole run."""
+    told = [
+        {"mark": x.mark, "tag": x.tag, "logit": round(x.logit, 4), "verdict": x.verdict}
+        for x in figure["lines"]
+    ]
+    return {**figure, "lines": told}
 
 
 def lines(one: Shown, view: View, class_names: Sequence[str]) -> list[Line]:

@@ -34,7 +34,7 @@ td{padding-right:1.5em;vertical-align:top;overflow-wrap:anywhere}
 <h1>{{ title }}</h1>
 <p>{{ "{:,}".format(count) }} images{% if figures|length < count %}, of which the first
 {{ figures|length }} are here; the table has all{% endif %}. {{ note }}</p>
-{% if warning %}<p><b>{{ warning }}</b></p>{% endif %}
+{% if warning %}<p><b>Beware: {{ warning }}.</b></p>{% endif %}
 <p><input id="search" type="search" placeholder="search by file name" aria-label="search by file name"></p>
 <nav>{% for name, number in names %}<button value="{{ name }}">{{ name }} {{ number }}</button>{% endfor %}</nav>
 <main>{% for f in figures %}<figure data-name="{{ f.name }}" data-tags="{{ f.tags|map(attribute='name')|join('\n') }}">
@@ -101,7 +101,7 @@ def write(
         figures.append({"name": name, "tags": tags, "source": images.data_address(image, SIDE)})
     names = Counter(tag.name for line in tagged.values() for tag in line.tags)
     text = Environment(autoescape=True).from_string(PAGE).render(
-        title=f"Tags of {path.stem}", count=count, figures=figures, bad=bad, note=note,
+        title="Tags", count=count, figures=figures, bad=bad, note=note,
         warning=warning, names=names.most_common(),
     )  # fmt: skip
     path.write_text(text, encoding="utf-8")

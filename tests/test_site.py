@@ -1,0 +1,72 @@
+"""The page of a whole run: everything in one file, nothing run from names, filters that work."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from clipworks.kit.errors import InputError
+from clipworks.report import site
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    shutil.copytree(
+        finished, tmp_path / "run", ignore=shutil.ignore_patterns("models", "scratch", ".git")
+    )
+    return tmp_path / "run"
+
+
+def test_a_run_becomes_one_page_that_loads_nothing(run, tmp_path) -> None:
+    titles = site.write(tmp_path / "r.html", {"ensemble": "the recipe"}, root=run)
+    assert {
+        "Leaderboard",
+        "Tags",
+        "AP by class",
+        "Training",
+        "Captions by class",
+        "Pictures",
+    } <= set(titles)
+    text = (tmp_path / "r.html").read_text()
+    assert not re.search(r"(src|href)=\"(?!data:|#)", text)
+    assert text.count("<figure") == 4 and "the recipe" in text  # two pictures, two ways
+    assert "maps_zero_shot_80_recommended" in text and "<svg" in text
+
+
+def test_markup_and_other_scripts_in_names_are_shown(run, tmp_path) -> None:
+    path = run / "data/evaluate/pictures/pictures.json"
+    found = json.loads(path.read_text())
+    found[0]["name"] = '<script>alert(1)</script>猫"'
+    found[0]["figures"][0]["lines"] = [
+        {"mark": "1", "tag": "<b>чашка", "logit": 1.0, "verdict": "right"}
+    ]
+    path.write_text(json.dumps(found))
+    site.write(tmp_path / "r.html", {}, root=run)
+    text = (tmp_path / "r.html").read_text()
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;猫&quot;" in text and "&lt;b&gt;чашка" in text
+    assert "<script>alert" not in text
+
+
+def test_a_run_without_labels_has_a_page_without_figures_of_merit(run, tmp_path) -> None:
+    for name in ("leaderboard", "tags"):
+        (run / f"metrics/{name}.json").write_text("{}")
+    titles = site.write(tmp_path / "r.html", {}, root=run)
+    assert "Leaderboard" not in titles and "Tags" not in titles and "Pictures" in titles
+
+
+def test_a_project_that_has_not_run_is_told_to(tmp_path) -> None:
+    with pytest.raises(InputError, match=r"leaderboard\.json is not there; run `dvc repro` first"):
+        site.write(tmp_path / "r.html", {}, root=tmp_path)
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="no browser here")
+def test_a_real_browser_counts_the_pictures(run, tmp_path) -> None:
+    site.write(tmp_path / "r.html", {}, root=run)
+    command = ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    done = subprocess.run(
+        [*command, (tmp_path / "r.html").as_uri()], capture_output=True, text=True, timeout=60
+    )
+    assert '<span id="count">4 pictures</span>' in done.stdout
+    assert done.stdout.count("<option") > 5
