@@ -4,12 +4,17 @@ import numpy as np
 from sklearn.metrics import f1_score
 
 from clipworks.kit import metrics
+from clipworks.kit.shapes import Float
 from clipworks.tagging import thresholds
 from clipworks.tagging.thresholds import Logits, PerClass
 
 
 def of(
-    labels: np.ndarray, logits: Logits, *, seen: Logits | None, known: np.ndarray | None
+    labels: np.ndarray,
+    logits: Logits,
+    *,
+    seen: Float[np.ndarray, "other class"] | None,
+    known: np.ndarray | None,
 ) -> dict[str, dict[str, float]]:
     """Macro- and micro-F1 in percent of each rule, on the test images.
 
