@@ -46,6 +46,7 @@ def test_two_workers_give_the_rows_of_one_machine_also_when_one_is_killed(
     for number in range(8):
         members = {f"{number}-{i}.png": png(40, 10 * number + i) for i in range(6)}
         shard(folder / f"{number}.tar", members | {f"{number}-bad.jpg": b"no"})
+    (folder / "loose.png").write_bytes(png(50, 3))
     work.tag(tagger, ["shards"], tmp_dir / "here.json", "maps", device="cpu")
     killed: list[str] = []
     kill = threading.Thread(target=one_worker_dies, args=(tmp_dir / "there.json.parts", killed))
@@ -54,7 +55,7 @@ def test_two_workers_give_the_rows_of_one_machine_also_when_one_is_killed(
     kill.join()
     assert killed
     assert rows(tmp_dir / "there.json") == rows(tmp_dir / "here.json")
-    assert len(rows(tmp_dir / "here.json")) == 56
+    assert len(rows(tmp_dir / "here.json")) == 57
     assert not (tmp_dir / "there.json.parts").exists()
 
 

@@ -31,7 +31,8 @@ class Worker:
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Look at one unit and write its part; says how many images it had."""
-        unit = Unit(row["kind"], Path(row["path"]), tuple(row["names"]), int(row["group"]))
+        shown = Path(row["shown"])
+        unit = Unit(row["kind"], Path(row["path"]), tuple(row["names"]), int(row["group"]), shown)
         path = Path(row["part"])
         if not path.exists():
             job.write_part(path, *job.look(self._eye, unit))

@@ -32,6 +32,7 @@ class Unit:
     path: Path  # the folder, the archive or the table
     names: tuple[str, ...] = ()  # of files, relative to the folder
     group: int = 0  # row group of a table
+    shown: Path | None = None  # the folder as people named it, where `path` is another name of it
 
     def fingerprint(self) -> list[object]:
         """What tells it from another state of itself: names, sizes and times."""
@@ -49,7 +50,8 @@ class Unit:
     def read(self) -> Iterator[tuple[str, Content | Exception]]:
         """Names of images, each with its file or content, or why there is none."""
         if self.kind == "files":
-            yield from (((self.path / name).as_posix(), self.path / name) for name in self.names)
+            told = self.shown or self.path
+            yield from (((told / name).as_posix(), self.path / name) for name in self.names)
         elif self.kind == "tar":
             yield from _members(self.path)
         else:
