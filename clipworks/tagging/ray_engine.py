@@ -61,7 +61,7 @@ def judge(
     word = tagger.about.backbone
     backbone = str(Path(word).resolve()) if Path(word).exists() else word
     rows = [
-        {"kind": unit.kind, "path": str(unit.path.resolve()), "names": list(unit.names), "group": unit.group,
+        {"kind": unit.kind, "path": str(unit.path.resolve()), "shown": str(unit.path), "names": list(unit.names), "group": unit.group,
          "part": str(path)}
         for unit, path in zip(units, parts.files, strict=True)
         if not path.exists()
