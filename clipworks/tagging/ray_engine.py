@@ -58,11 +58,10 @@ def judge(
     parts = job.plan(tagger, units, out, seeing)
     saved = parts.folder / "tagger.safetensors"
     tagger.save(saved)
-    word = tagger.about.backbone
-    backbone = str(Path(word).resolve()) if Path(word).exists() else word
+    backbone = _absolute(tagger.about.backbone)
     rows = [
-        {"kind": unit.kind, "path": str(unit.path.resolve()), "shown": str(unit.path), "names": list(unit.names), "group": unit.group,
-         "part": str(path)}
+        {"kind": unit.kind, "path": str(unit.path.resolve()), "shown": str(unit.path),
+         "names": list(unit.names), "group": unit.group, "part": str(path)}
         for unit, path in zip(units, parts.files, strict=True)
         if not path.exists()
     ]  # fmt: skip
@@ -80,3 +79,11 @@ def judge(
             for _ in made.iter_rows():
                 bar.update()
     return parts
+
+
+def _absolute(word: str) -> str:
+    """A word for a CLIP (a folder, NAME:FILE or NAME:TAG) that holds in any working folder."""
+    name, colon, file = word.partition(":")
+    if colon and Path(file).is_file():
+        return f"{name}:{Path(file).resolve()}"
+    return str(Path(word).resolve()) if Path(word).exists() else word
