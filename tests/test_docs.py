@@ -11,6 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from clipworks.commands import app
+from clipworks.kit import tables
 from clipworks.kit.params import MODELS
 from clipworks.settings import check, whole
 from clipworks.settings.reference import graph
@@ -85,6 +86,18 @@ def test_the_readmes_table_is_that_of_the_leaderboard() -> None:
     with thimble.inside(ROOT):
         found = CliRunner().invoke(app, ["leaderboard", "--check", "README.md"])
     assert found.exit_code == 0, found.output
+
+
+def test_the_figures_of_tags_in_the_pages_are_those_of_the_last_run() -> None:
+    found = tables.read_json(ROOT / "metrics/tags.json")["recommended"]
+    rules = ("range, without labels", "three highest", "bound: fitted on test labels")
+    readme, own = ((ROOT / name).read_text() for name in ("README.md", "docs/own-images.md"))
+    (line,) = (line for line in readme.splitlines() if line.startswith("Tags rather than rankings"))
+    for rule in rules:
+        assert f"{found[rule]['macro_F1']:.1f}" in line, rule
+        assert re.search(
+            rf"\| {found[rule]['macro_F1']:.1f} \| {found[rule]['micro_F1']:.1f} \|", own
+        ), rule
 
 
 def test_files_and_links_that_pages_name_exist() -> None:
