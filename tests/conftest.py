@@ -119,3 +119,28 @@ def folder(tmp_path_factory) -> Path:
         Image.fromarray(pixels).save(out / f"{number} ü.png")
     (out / "empty.jpg").write_bytes(b"")
     return out
+
+
+@pytest.fixture(scope="session")
+def tagger(clip, backbone_folder):
+    """A tagger of six classes and the tiny CLIP, without thresholds."""
+    from clipworks.tagging.tagger import Tagger
+
+    return Tagger.of(clip, CLASSES, word=str(backbone_folder), scales=[2])
+
+
+@pytest.fixture
+def album(tmp_dir) -> Path:
+    """Twelve pictures in two folders, one broken, one of another kind than it says, a text beside."""
+    from albums import png
+    from test_crops import photograph
+
+    folder = tmp_dir / "album"
+    (folder / "deep ü").mkdir(parents=True)
+    for number in range(10):
+        place = folder / ("deep ü" if number % 2 else "") / f"{number}.png"
+        place.write_bytes(png(40 + number, number))
+    (folder / "broken.jpg").write_bytes(png()[:100])
+    photograph(50, 30).save(folder / "really a png.jpg", "PNG")
+    (folder / "notes.txt").write_text("no picture")
+    return folder

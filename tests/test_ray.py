@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
+from albums import png, shard
 from conftest import CLASSES
-from test_tag import png, shard
 
 from clipworks.tagging import work
 from clipworks.tagging.tagger import Tagger

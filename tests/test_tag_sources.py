@@ -1,0 +1,97 @@
+"""Where images come from: the same tags from files, shards and tables; hostile archives lead nowhere."""
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from albums import png, shard, tag
+from PIL import Image
+
+from clipworks.kit.errors import InputError
+
+
+def rows_of(path: Path) -> dict[str, list[str]]:
+    return {
+        Path(row["image"]).name: [t["tag"] for t in row["tags"]]
+        for row in json.loads(path.read_text()) if not row["error"]
+    }  # fmt: skip
+
+
+def test_shards_tables_patterns_and_folders_give_the_same_tags(tagger, album, tmp_dir) -> None:
+    files = sorted(album.rglob("[0-9].png"))
+    shard(tmp_dir / "a.tar", {f.name: f.read_bytes() for f in files[:6]} | {"6.json": b"{}"})
+    shard(tmp_dir / "b.tar", {f.name: f.read_bytes() for f in files[6:]})
+    table = {"image": [{"bytes": f.read_bytes(), "path": f.name} for f in files]}
+    pq.write_table(pa.table(table), tmp_dir / "t.parquet", row_group_size=4)
+    plain = {"jpg": [f.read_bytes() for f in files], "__key__": [f.name for f in files]}
+    pq.write_table(pa.table(plain), tmp_dir / "p.parquet")
+    ways = {
+        "files": [str(f) for f in files],
+        "pattern": ["album/**/[0-9].png"],
+        "tar": ["?.tar"],
+        "struct": ["t.parquet"],
+        "bytes": ["p.parquet"],
+    }
+    found = {}
+    for name, words in ways.items():
+        tag(tagger, words, tmp_dir / f"{name}.json")
+        found[name] = rows_of(tmp_dir / f"{name}.json")
+    assert len(found["files"]) == 10
+    assert all(found[name] == found["files"] for name in ways)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere"], r"'nowhere': no such file or folder"),
+        (["*.gif"], r"'\*\.gif': no such file or folder, and no file matches it"),
+        (["empty"], r"empty holds no images"),
+        (["bad.parquet"], r"bad\.parquet: no parquet table"),
+        (
+            ["other.parquet"],
+            r"other\.parquet: no column of images; known are image .* it has \['a'\]",
+        ),
+    ],
+)
+def test_sources_that_hold_nothing_are_refused(tagger, tmp_dir, words, message) -> None:
+    (tmp_dir / "empty").mkdir()
+    (tmp_dir / "bad.parquet").write_bytes(b"no")
+    pq.write_table(pa.table({"a": [1]}), tmp_dir / "other.parquet")
+    with pytest.raises(InputError, match=message):
+        tag(tagger, words, tmp_dir / "t.json")
+
+
+def test_a_shard_can_lead_nowhere_and_a_bomb_does_not_go_off(tagger, tmp_dir) -> None:
+    (tmp_dir / "secret.png").write_bytes(png(60, 9))
+    bomb = io.BytesIO()
+    Image.new("1", (40_000, 40_000)).save(bomb, "PNG")
+    shard(
+        tmp_dir / "s.tar",
+        {"../../climbs.png": png(), "/abs.png": png(), "bomb.png": bomb.getvalue()},
+    )
+    with tarfile.open(tmp_dir / "s.tar", "a") as archive:
+        link = tarfile.TarInfo("link.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "../secret.png"
+        archive.addfile(link)
+    before = {p.name for p in tmp_dir.parent.iterdir()}
+    tag(tagger, ["s.tar"], tmp_dir / "t.json")
+    rows = {row["image"]: row["error"] for row in json.loads((tmp_dir / "t.json").read_text())}
+    assert rows["s.tar/../../climbs.png"] is None and rows["s.tar//abs.png"] is None  # names alone
+    assert "pixels are more than" in rows["s.tar/bomb.png"]
+    assert "no plain file (a link" in rows["s.tar/link.png"]
+    assert {p.name for p in tmp_dir.parent.iterdir()} == before
+    assert sorted(p.name for p in tmp_dir.iterdir()) == ["s.tar", "secret.png", "t.html", "t.json"]
+
+
+def test_a_shard_that_ends_too_soon_keeps_what_it_has(tagger, tmp_dir) -> None:
+    shard(tmp_dir / "s.tar", {f"{i}.png": png(40, i) for i in range(4)})
+    content = (tmp_dir / "s.tar").read_bytes()
+    (tmp_dir / "s.tar").write_bytes(content[:12_000])
+    tag(tagger, ["s.tar"], tmp_dir / "t.json")
+    rows = json.loads((tmp_dir / "t.json").read_text())
+    good = [row["image"] for row in rows if not row["error"]]
+    assert good and "fault" in rows[-1]["error"] and rows[-1]["image"] == "s.tar (the rest)"
