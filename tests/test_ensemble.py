@@ -92,9 +92,10 @@ def test_the_window_that_decides_has_the_highest_weighted_logits() -> None:
     close = 1 + sims.mean(-1)[:, 1:, None, None]
     weighted = close * logits[:, 1:]
     spoken = (weighted * (1 + weighted.var(-1, keepdim=True))).sum(dim=2)
-    found = recipes.deciding_window(logits, sims, recipe, matrix)
-    assert torch.equal(found, spoken.argmax(dim=1) + 1)
-    alone = recipes.deciding_window(logits[:, :1], sims[:, :1], recipe, matrix)
+    found = recipes.spoken(logits, sims, recipe, matrix)
+    torch.testing.assert_close(found, spoken)
+    assert torch.equal(recipes.deciding_window(found), spoken.argmax(dim=1) + 1)
+    alone = recipes.deciding_window(recipes.spoken(logits[:, :1], sims[:, :1], recipe, matrix))
     assert alone.shape == (2, 6) and not alone.any()
 
 

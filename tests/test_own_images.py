@@ -60,7 +60,7 @@ def test_a_pipeline_without_validation_exports_a_tagger_without_thresholds(proje
     with thimble.inside(project):
         made = from_pipeline()
         assert made.calibration == {} and len(made.about.models) == 7
-        with pytest.raises(InputError, match=r"have no labels; use range|no validation"):
+        with pytest.raises(InputError, match=r"--thresholds labels: there is no validation split"):
             from_pipeline("labels")
 
 

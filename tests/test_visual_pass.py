@@ -47,7 +47,7 @@ def test_what_is_scored_in_parts_equals_what_is_scored_at_once(clip) -> None:
     assert parts["boxes"].tolist() == whole["boxes"].tolist()
     assert whole["boxes"][5].tolist() == [1, 1, 50, 60] and whole["boxes"].dtype == torch.int32
     torch.testing.assert_close(parts["logits"], whole["logits"], atol=1e-5, rtol=1e-4)
-    assert whole["logits"].shape == (12, 2, 1, 6) and whole["similarities"].shape == (12, 3)
+    assert whole["logits"].shape == (12, 3, 1, 6) and whole["similarities"].shape == (12, 3)
     assert work(clip).score(iter([])) == {}
 
 
@@ -63,7 +63,8 @@ def test_half_precision_changes_the_features_a_little(clip) -> None:
 def test_images_are_decoded_in_order_and_eight_ahead(clip, monkeypatch) -> None:
     chosen, begun = work(clip), []
 
-    def cut(folder: Path, name: str) -> Cut:
+    def cut(name: str, source: Path) -> Cut:
+        assert source == Path("images") / name
         begun.append(name)
         return Cut(name, [])
 

@@ -60,6 +60,8 @@ def _calibrations(
     if not (ensemble / "test_images.json").exists():
         raise InputError("data/ensemble is not there; run `dvc repro` first")
     if not (ensemble / "validation_images.json").exists():
+        if rule is not None:
+            raise InputError(f"--thresholds {rule}: there is no validation split; leave it out")
         return  # no validation split: `clipworks tag` reads thresholds off the images it is given
     files = tables.read_json(ensemble / "validation_images.json")
     labels = coco.labels_of(annotations, names, files)

@@ -125,12 +125,14 @@ def list_split(
         InputError: no image is listed, or the annotations do not fit the classes.
     """
     content = read(path)
+    if not content["images"]:
+        raise InputError(f"{path} lists no images")
     labels = labels_in(content, class_names, path)
     shown = (labels == 1).any(axis=1) | (not drop)
     images = [entry for entry, good in zip(content["images"], shown, strict=True) if good]
     images = images[: limit or None]
     if not images:
-        raise InputError(f"{path} lists no images")
+        raise InputError(f"{path} lists no image that shows a class of the list")
     ids = {entry["id"] for entry in images}
     keys = ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "ignore")
     slim = [
