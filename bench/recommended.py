@@ -13,6 +13,7 @@ import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,7 +52,8 @@ class Candidate(NamedTuple):
 class Project:
     """A project's scorer, banks of captions and kept features."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, images: int = 0) -> None:
+        self.images = images  # of each split, at most; 0 for all
         self.root, self.names = root, read_classes(root / "data/classes/miniature.txt")
         clip = backbone.load(root / "models/backbone")
         classes = {"hand80": hand.eighty_templates(clip, self.names)}
@@ -82,9 +84,8 @@ class Project:
         found: dict[Candidate, list[Tensor]] = {one: [] for one in candidates}
         wanted = {one.captions for one in candidates}
         files = []
-        for name, pooled, dense in tqdm(
-            self.seen(way, split), desc=f"{self.root} {split}", mininterval=5
-        ):
+        seen = islice(self.seen(way, split), self.images or None)
+        for name, pooled, dense in tqdm(seen, desc=f"{self.root} {split}", mininterval=5):
             files.append(name)
             for captions in wanted:
                 logits, alike = self._logits(captions, pooled, dense)
@@ -125,7 +126,9 @@ def main() -> None:
     """Print validation mAP of all candidates by seed, and the chosen one's test mAP."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folders", type=Path, nargs="+")
-    projects = [Project(folder) for folder in parser.parse_args().folders]
+    parser.add_argument("--images", type=int, default=0, help="of each split, at most")
+    chosen_options = parser.parse_args()
+    projects = [Project(folder, chosen_options.images) for folder in chosen_options.folders]
     candidates = [
         Candidate(*values)
         for values in itertools.product(
