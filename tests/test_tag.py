@@ -99,6 +99,16 @@ def test_what_was_finished_is_not_looked_at_again(tagger, album, tmp_dir, monkey
     assert not (tmp_dir / "t.json.parts").exists()
 
 
+def test_parts_of_another_precision_way_or_tagger_are_not_taken_for_finished(tagger) -> None:
+    other = Tagger.of(tagger.clip, CLASSES, word=tagger.about.backbone, scales=[2],
+                      logit_scales={"hand80": (4.0, 49.0)})  # fmt: skip
+    keys = {
+        job._key(tagger, "maps", "fp32"), job._key(tagger, "maps", "bf16"),
+        job._key(tagger, "fast", "fp32"), job._key(other, "maps", "fp32"),
+    }  # fmt: skip
+    assert len(keys) == 4
+
+
 def test_an_image_that_changed_between_two_runs_is_looked_at_again(tagger, album, tmp_dir) -> None:
     units = sources.find(["album"])
     first = job._digest("key", units[0])

@@ -72,7 +72,7 @@ def judge(
     device: torch.device, precision: str = "fp32",
 ) -> Parts:  # fmt: skip
     """Look at all images, unit by unit; what an earlier run finished is not looked at again."""
-    parts = plan(tagger, units, out, seeing)
+    parts = plan(tagger, units, out, seeing, precision)
     eye: Eye | None = None
     total = None if any(unit.kind == "tar" for unit in units) else sum(u.count() for u in units)
     with tqdm(total=total, desc="tag", unit="image", mininterval=1, smoothing=0.1) as bar:
@@ -88,11 +88,11 @@ def judge(
     return parts
 
 
-def plan(tagger: Tagger, units: Sequence[Unit], out: Path, seeing: Seeing) -> Parts:
+def plan(tagger: Tagger, units: Sequence[Unit], out: Path, seeing: Seeing, precision: str) -> Parts:
     """Where the parts will lie, beside the table; what is there of other images or taggers goes."""
     folder = out.with_name(f"{out.name}.parts")
     folder.mkdir(parents=True, exist_ok=True)
-    key = _key(tagger, seeing)
+    key = _key(tagger, seeing, precision)
     files = [folder / f"{_digest(key, unit)}.safetensors" for unit in units]
     for other in set(folder.glob("*.safetensors")) - set(files):
         other.unlink()
@@ -109,6 +109,7 @@ def look(eye: Eye, unit: Unit, bar: Any = None) -> tuple[list[Judged], dict[str,
     found: list[Judged] = []
     bad: dict[str, str] = {}
     waiting: list[Cut] = []
+    pixels = 0
 
     def cut(item: tuple[str, Content | Exception]) -> Cut:
         name, source = item
@@ -123,9 +124,10 @@ def look(eye: Eye, unit: Unit, bar: Any = None) -> tuple[list[Judged], dict[str,
             bad[one.name] = one.reason
             continue
         waiting.append(one)
-        if sum(cut.area for cut in waiting) >= eye.at_once:
+        pixels += one.area
+        if pixels >= eye.at_once:
             found += eye.judge(waiting)
-            waiting = []
+            waiting, pixels = [], 0
     return [*found, *eye.judge(waiting)], bad
 
 
@@ -156,10 +158,11 @@ def calibrate(parts: Parts, *, tags_per_image: float | None = None) -> Calibrati
     return Calibration(found, thresholds.spread_of(logits), rule)
 
 
-def _key(tagger: Tagger, seeing: Seeing) -> str:
+def _key(tagger: Tagger, seeing: Seeing, precision: str) -> str:
+    """What logits depend on beside the images."""
     about = tagger.about.model_copy(update={"thresholds": {}})
-    found = hashlib.sha256(f"{about.model_dump_json()} {seeing}".encode())
-    for value in (tagger.scorer.globals, tagger.scorer.locals, tagger.scorer.evidence):
+    found = hashlib.sha256(f"{about.model_dump_json()} {seeing} {precision}".encode())
+    for value in (v for v in vars(tagger.scorer).values() if isinstance(v, torch.Tensor)):
         found.update(value.cpu().contiguous().numpy().tobytes())
     return found.hexdigest()
 

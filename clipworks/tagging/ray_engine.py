@@ -55,7 +55,7 @@ def judge(
     except ImportError:
         raise InputError("--engine ray: Ray is not installed; `pip install 'ray[data]'`") from None
     out = out.resolve()
-    parts = job.plan(tagger, units, out, seeing)
+    parts = job.plan(tagger, units, out, seeing, precision)
     saved = parts.folder / "tagger.safetensors"
     tagger.save(saved)
     backbone = _absolute(tagger.about.backbone)
