@@ -10,48 +10,21 @@ of test accuracy, and whether a row's distance from the row it is held against i
 
 import argparse
 import json
-import os
-import shutil
 import statistics as spreads
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from bench.seeded import HERE, project
 from clipworks.kit import tables
 from clipworks.report import leaderboard
 from clipworks.scenes import statistics
 
-HERE = Path.cwd()
 SOLUTION = HERE / "solutions/scenes"
 PLACE = HERE / "scratch/scenes"
 NOISE = 0.05  # p above which a difference is called noise
-
-
-def project(seed: int) -> Path:
-    """A copy of the solution with base.seed set, run to the end."""
-    folder = PLACE / str(seed)
-    if (folder / "metrics/table.json").exists():
-        return folder
-    shutil.rmtree(folder, ignore_errors=True)
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=SOLUTION, capture_output=True, check=True
-    ).stdout
-    for name in filter(None, listed.decode().split("\0")):
-        if not (SOLUTION / name).is_symlink() and not name.startswith(".dvc/"):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(SOLUTION / name, folder / name)
-    (folder / "clipworks").symlink_to(HERE / "clipworks")
-    text = (folder / "params.yaml").read_text(encoding="utf-8")
-    text = text.replace("\n  seed: 0\n", f"\n  seed: {seed}\n", 1)
-    (folder / "params.yaml").write_text(text, encoding="utf-8")
-    environment = {**os.environ, "DVC_NO_ANALYTICS": "true"}
-    with (PLACE / f"{seed}.log").open("w") as log:
-        for command in (["dvc", "init", "--no-scm", "-q"], ["dvc", "repro"]):
-            subprocess.run(command, cwd=folder, env=environment, check=True, stdout=log, stderr=log)
-    return folder
 
 
 def line(row: str, boards: list[dict[str, Any]], right: pd.DataFrame) -> dict[str, Any]:
@@ -96,7 +69,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     count = parser.parse_args().seeds
     PLACE.mkdir(parents=True, exist_ok=True)
-    folders = [project(seed) for seed in range(count)]
+    folders = [project(SOLUTION, PLACE, seed) for seed in range(count)]
     boards = [json.loads((f / "metrics/table.json").read_text(encoding="utf-8")) for f in folders]
     right = pd.concat([pd.read_parquet(f / "data/evaluate/right.parquet") for f in folders])
     found = {row: line(row, boards, right) for row in boards[0]}

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from clipworks.search.index import Index as Index
     from clipworks.tagging.tagger import Tagger as Tagger
 
 
@@ -12,4 +13,8 @@ def __getattr__(name: str) -> Any:
         from clipworks.tagging.tagger import Tagger
 
         return Tagger
+    if name == "Index":
+        from clipworks.search.index import Index
+
+        return Index
     raise AttributeError(f"module 'clipworks' has no attribute {name!r}")

@@ -2,12 +2,13 @@
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from clipworks.kit import tables
 from clipworks.kit.params import MODELS
+from clipworks.search import commands as search
 from clipworks.tagging import commands as tagging
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -27,6 +28,21 @@ def main() -> None:
     """Leaderboard solutions built on CLIP that anyone can rebuild, question and use."""
 
 
+def _sibling() -> Any:
+    """The check of the sibling solution whose params.yaml lies here; None at the top."""
+    from clipworks.kit.files import read_yaml
+    from clipworks.kit.params import PARAMS
+    from clipworks.retrieval import check as retrieval
+    from clipworks.scenes import check as scenes
+    from clipworks.settings import whole
+
+    sections = set((read_yaml(PARAMS) if PARAMS.exists() else None) or ())
+    known: list[Any] = [whole, scenes, retrieval]
+    fits = [len(sections & set(one.Params.model_fields)) for one in known]
+    nearest = fits.index(max(fits))
+    return known[nearest] if nearest else None
+
+
 @app.command()
 def check() -> None:
     """Check params.yaml, the class list and the files it names; say what may not be meant.
@@ -35,19 +51,13 @@ def check() -> None:
     """
     from clipworks.kit.classes import read_classes
     from clipworks.kit.cli import run
-    from clipworks.kit.files import read_yaml
-    from clipworks.kit.params import PARAMS
-    from clipworks.scenes import check as scenes
     from clipworks.settings import check as settings
     from clipworks.settings import whole
     from clipworks.writing.inflections import ambiguous
 
     def main() -> None:
-        sections = set(read_yaml(PARAMS) or ())
-        if len(sections & set(scenes.Params.model_fields)) > len(
-            sections & set(whole.Params.model_fields)
-        ):
-            scenes.check(scenes.load())
+        if sibling := _sibling():
+            sibling.check(sibling.load())
             typer.echo("params.yaml can be run")
             return
         params = whole.load()
@@ -121,10 +131,10 @@ def settings(
 ) -> None:
     """Put a file's keys into params.yaml, all or none; its comments stay."""
     from clipworks.kit.cli import run
-    from clipworks.settings.ready import apply
+    from clipworks.settings import ready, whole
 
     def main() -> None:
-        changes = apply(file)
+        changes = ready.apply(file, check=(_sibling() or whole).load)
         for change in changes:
             typer.echo(change)
         typer.echo(
@@ -221,6 +231,8 @@ def classify(
 app.command()(tagging.tag)
 app.command()(tagging.export)
 app.command()(tagging.classes)
+
+app.add_typer(search.app, name="search")
 
 submissions = typer.Typer(
     no_args_is_help=True, help="Submission files of a contest (id_idx,label)."

@@ -30,7 +30,7 @@ def main(model: str = "") -> None:
     clip = backbone.load(BACKBONE)
     if data.features.dim != selection.joint_dim(clip.model):
         raise InputError(f"{CAPTIONS} is of another backbone; run `dvc repro encode_captions`")
-    accelerator = training.accelerator(runtime.pick_device(base.device), params.precision)
+    accelerator = runtime.accelerator(runtime.pick_device(base.device), params.precision)
     start = TUNED / params.start.removeprefix("train/") / "prompts.safetensors"
     inputs = [*CAPTIONS.iterdir(), BACKBONE / backbone.WEIGHTS, GROUPS]
     inputs += [start] if params.start != "backbone" else []

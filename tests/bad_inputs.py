@@ -53,9 +53,9 @@ def _(world: World) -> None:
 def _(world: World) -> None:
     import torch
 
-    from clipworks.tuning import training
+    from clipworks.kit import runtime
 
-    training.accelerator(torch.device("cpu"), "fp16")
+    runtime.accelerator(torch.device("cpu"), "fp16")
 
 
 @wrong("no devices to train on", r"--devices: name at least one, as 0 or 0,1,2,3")

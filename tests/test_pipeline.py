@@ -71,8 +71,10 @@ FLOORS = {
     "report": {"kit"},
     "tagging": {"kit", "clip", "writing", "worlds", "tuning", "windows", "fusion"},
     "scenes": {"kit", "clip", "miniature"},  # the sibling solution in solutions/scenes
+    "retrieval": {"kit", "clip", "miniature"},  # and in solutions/retrieval
+    "search": {"kit", "clip", "tagging", "retrieval"},
 }
-SIBLINGS = {"scenes", "tagging"}  # what params.yaml does not speak of
+SIBLINGS = {"scenes", "retrieval", "search", "tagging"}  # what params.yaml does not speak of
 FLOORS["settings"] = set(FLOORS) - SIBLINGS  # params.yaml as a whole speaks of everything
 
 

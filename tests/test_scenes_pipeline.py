@@ -13,8 +13,9 @@ import yaml
 from PIL import Image
 from test_pipeline import imported, rooms
 
+from clipworks.clip import encoding
 from clipworks.kit import tables
-from clipworks.scenes import encoding, sharpening, submissions
+from clipworks.scenes import sharpening, submissions
 
 ROOT = Path(__file__).parent.parent
 SOLUTION = ROOT / "solutions/scenes"

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from conftest import CLASSES
 
 from clipworks.clip.features import CaptionFeatures
-from clipworks.kit import checkpoint
+from clipworks.kit import checkpoint, runtime
 from clipworks.tuning import result, selection, training
 from clipworks.tuning.captions import CaptionTable
 from clipworks.tuning.params import TrainModel
@@ -187,7 +187,7 @@ def test_dense_labels_equal_the_rows_lists(encoded) -> None:
 
 def test_fp16_on_a_cpu_is_refused() -> None:
     with pytest.raises(ValueError, match="fp16 needs a GPU; on a CPU fp32 and bf16 are allowed"):
-        training.accelerator(torch.device("cpu"), "fp16")
+        runtime.accelerator(torch.device("cpu"), "fp16")
 
 
 def test_held_out_map_is_that_of_the_classes_a_model_is_for(encoded, clip, tmp_path) -> None:

@@ -6,6 +6,7 @@ here. A section's model lives in the room that it drives; `Base`, which all shar
 
 import difflib
 import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -127,3 +128,19 @@ def explain(section: str, schema: type[BaseModel], issue: Any) -> str:
 def _close(word: str, known: list[str]) -> str:
     match = difflib.get_close_matches(word, known, 1)
     return f"; did you mean {match[0]!r}?" if match else ""
+
+
+def collect(checks: Iterable[Callable[[], object]]) -> None:
+    """Run all checks of params.yaml.
+
+    Raises:
+        InputError: everything that they found wrong, a line each.
+    """
+    faults = []
+    for one in checks:
+        try:
+            one()
+        except InputError as error:
+            faults.append(str(error))
+    if faults:
+        raise InputError(f"{PARAMS} cannot be run:\n  " + "\n  ".join(dict.fromkeys(faults)))

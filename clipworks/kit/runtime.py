@@ -18,6 +18,7 @@ from clipworks.kit.errors import InputError
 
 if TYPE_CHECKING:
     import torch  # half the stages need no torch and are spared its import
+    from accelerate import Accelerator
 
 RUNTIME = Path("metrics/runtime")
 
@@ -54,6 +55,23 @@ def pick_device(name: str, *, key: str = "base.device") -> "torch.device":
             f"{key}: this machine has no {name}; use auto or cpu (or a torch built for it)"
         )
     return torch.device(name)
+
+
+def accelerator(device: "torch.device", precision: str) -> "Accelerator":
+    """The accelerator of this process; on GPUs it keeps the loss scaler that fp16 needs.
+
+    Args:
+        precision: fp32, bf16 or fp16.
+
+    Raises:
+        InputError: fp16 on a CPU.
+    """
+    from accelerate import Accelerator
+
+    cpu = device.type == "cpu"
+    if cpu and precision == "fp16":
+        raise InputError("precision fp16 needs a GPU; on a CPU fp32 and bf16 are allowed")
+    return Accelerator(cpu=cpu, mixed_precision={"fp32": "no"}.get(precision, precision))
 
 
 @contextmanager

@@ -72,8 +72,14 @@ def train(
     trunk_steps: int,
     pair_steps: int,
     log: Path,
+    texts: list[str] | None = None,
 ) -> None:
-    """Train a CLIP with a ModifiedResNet tower in place; losses go to a TSV at `log`."""
+    """Train a CLIP with a ModifiedResNet tower in place; losses go to a TSV at `log`.
+
+    Args:
+        names: what each image shows, of `classes`: what the trunk learns.
+        texts: of each image; None for alternative texts that name its classes.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as file:
         file.write("step\tphase\tloss\n")
@@ -82,7 +88,7 @@ def train(
         for row, present in enumerate(names):
             targets[row, [classes.index(name) for name in present]] = 1.0 / len(present)
         _train_trunk(model.visual, images, targets, steps=trunk_steps, seed=seed, write=write)
-        texts = [
+        texts = texts or [
             alttext.write(row, np.random.default_rng([seed, 7, i]), long=i % LONG_EVERY == 0)
             for i, row in enumerate(names)
         ]

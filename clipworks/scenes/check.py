@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from clipworks.kit.errors import InputError
 from clipworks.kit.files import NONE
-from clipworks.kit.params import PARAMS, load_whole
+from clipworks.kit.params import PARAMS, collect, load_whole
 from clipworks.kit.runtime import pick_device
 from clipworks.scenes import folder, painting, prompts
 from clipworks.scenes.params import (
@@ -49,14 +49,7 @@ def check(params: Params) -> None:
     Raises:
         InputError: everything that is wrong, a line each.
     """
-    faults = []
-    for one in _checks(params):
-        try:
-            one()
-        except InputError as error:
-            faults.append(str(error))
-    if faults:
-        raise InputError("params.yaml cannot be run:\n  " + "\n  ".join(dict.fromkeys(faults)))
+    collect(_checks(params))
 
 
 def _checks(params: Params) -> Iterator[Callable[[], None]]:

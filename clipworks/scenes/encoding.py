@@ -1,115 +1,49 @@
-"""Features of pictures and prompts, by any CLIP that open_clip builds."""
+"""Features of pictures at every sharpening factor: each file is decoded once."""
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
+from clipworks.clip import encoding
 from clipworks.clip.backbone import Backbone
-from clipworks.clip.visual import normalise
-from clipworks.kit.ahead import ahead
+from clipworks.clip.encoding import text_features as text_features
 from clipworks.kit.shapes import Float
 from clipworks.scenes.sharpening import prepare
 
 Read = Callable[[Path], Image.Image | None]  # None for a picture to be left out
-PER_FILE = 1024  # pictures whose features are kept together
-THREADS = 2  # Pillow decodes, resizes and filters without Python's lock
 
 
-def batches(
-    paths: Sequence[Path], factors: Sequence[float], *, size: int, batch_size: int, read: Read
-) -> Iterator[tuple[list[int], np.ndarray]]:
-    """Places of pictures in the list, and these prepared: uint8 (factor, picture, size, size, 3).
-
-    Decoded by threads ahead of who takes them; what cannot be read is not among them.
-    """
-
+def _prepare(
+    read: Read, factors: Sequence[float], size: int
+) -> Callable[[Path], np.ndarray | None]:
     def one(path: Path) -> np.ndarray | None:
         image = read(path)
         return None if image is None else prepare(image, size, factors)
 
-    prepared = ahead(one, paths, threads=THREADS)
-    good = ((place, found) for place, found in enumerate(prepared) if found is not None)
-    while some := list(islice(good, batch_size)):
-        yield [place for place, _ in some], np.stack([found for _, found in some], axis=1)
+    return one
 
 
-@torch.inference_mode()
 def image_features(
-    clip: Backbone,
-    paths: Sequence[Path],
-    factors: Sequence[float],
-    *,
-    batch_size: int,
-    read: Read,
-    device: torch.device,
-    label: str = "encode",
+    clip: Backbone, paths: Sequence[Path], factors: Sequence[float], *, read: Read, **options: Any
 ) -> Iterator[tuple[list[int], Float[Tensor, "factor image dim"]]]:
     """Unit features of pictures a batch at a time, sharpened by each factor, and their places.
 
-    Every file is decoded once.
+    Args:
+        options: of `clip.encoding.image_features`.
     """
-    model = clip.model.to(device)
-    with tqdm(total=len(paths), desc=label, unit="image", mininterval=1) as bar:
-        for places, pixels in batches(
-            paths, factors, size=clip.image_size, batch_size=batch_size, read=read
-        ):
-            flat = torch.from_numpy(pixels).flatten(0, 1).to(device).permute(0, 3, 1, 2)
-            features = model.encode_image(normalise(flat, clip.mean, clip.std))  # type: ignore[operator]
-            unit = F.normalize(features.float(), dim=-1)
-            yield places, unit.unflatten(0, pixels.shape[:2]).cpu()
-            bar.update(places[-1] + 1 - bar.n)
+    work = _prepare(read, factors, clip.image_size)
+    for places, features in encoding.image_features(clip, paths, work, **options):
+        yield places, F.normalize(features, dim=-1)
 
 
 def kept_features(
-    clip: Backbone, paths: Sequence[Path], factors: Sequence[float], *, folder: Path, **options: Any
+    clip: Backbone, paths: Sequence[Path], factors: Sequence[float], *, read: Read, **options: Any
 ) -> Float[Tensor, "factor image dim"]:
-    """Features of all pictures, kept in a folder PER_FILE at a time.
-
-    A run that was killed goes on there, and other prompts start from there: pictures do not look
-    otherwise because they are asked about in other words. Folders of other settings are dropped.
-
-    Args:
-        folder: belongs to these pictures, factors and weights (`kit.checkpoint.scratch_folder`).
-        options: of `image_features`.
-    """
-    stage = folder.name.rpartition("-")[0]
-    for other in folder.parent.glob(f"{stage}-*"):
-        if other != folder:
-            shutil.rmtree(other)
-    folder.mkdir(parents=True, exist_ok=True)
-    parts = []
-    for number, start in enumerate(range(0, len(paths), PER_FILE)):
-        file = folder / f"{number:05d}.safetensors"
-        if not file.exists():
-            some = image_features(clip, paths[start : start + PER_FILE], factors, **options)
-            features = torch.cat([found for _, found in some], dim=1)
-            draft = file.with_suffix(".tmp")
-            save_file({"features": features.contiguous()}, str(draft))
-            draft.replace(file)
-        parts.append(load_file(str(file))["features"])
-    return torch.cat(parts, dim=1)
-
-
-@torch.inference_mode()
-def text_features(
-    clip: Backbone, texts: Sequence[str], *, batch_size: int, device: torch.device
-) -> Float[Tensor, "prompt dim"]:
-    """Unit features of prompts; a text that stands there twice is encoded once."""
-    model = clip.model.to(device)
-    distinct = list(dict.fromkeys(texts))
-    parts = [distinct[i : i + batch_size] for i in range(0, len(distinct), batch_size)]
-    features = torch.cat(
-        [model.encode_text(clip.tokenize(part).to(device)).float().cpu() for part in parts]  # type: ignore[operator]
-    )
-    row = {text: i for i, text in enumerate(distinct)}
-    return F.normalize(features, dim=-1)[[row[text] for text in texts]]
+    """Unit features of all pictures; see `clip.encoding.kept_features` for what is kept."""
+    work = _prepare(read, factors, clip.image_size)
+    return F.normalize(encoding.kept_features(clip, paths, work, **options), dim=-1)

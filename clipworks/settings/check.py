@@ -14,7 +14,7 @@ from clipworks.chat import replay
 from clipworks.kit.classes import Synonyms, misspelt, read_classes, read_synonyms
 from clipworks.kit.errors import InputError
 from clipworks.kit.files import NONE
-from clipworks.kit.params import MODELS
+from clipworks.kit.params import MODELS, collect
 from clipworks.kit.runtime import pick_device
 from clipworks.settings.whole import Params
 from clipworks.tuning.params import TrainModel
@@ -31,14 +31,7 @@ def check(params: Params) -> list[str]:
     """
     names = read_classes(Path(params.base.classes))
     synonyms = read_synonyms(Path(params.base.synonyms))
-    faults = []
-    for one in _checks(params, names, synonyms):
-        try:
-            one()
-        except InputError as error:
-            faults.append(str(error))
-    if faults:
-        raise InputError("params.yaml cannot be run:\n  " + "\n  ".join(dict.fromkeys(faults)))
+    collect(_checks(params, names, synonyms))
     odd = misspelt(synonyms, names)
     return (
         [f"base.synonyms: {params.base.synonyms} lists {', '.join(odd)}, which are no classes"]

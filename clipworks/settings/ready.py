@@ -1,5 +1,6 @@
 """Settings that ship ready: files of keys that are put into params.yaml, all or none."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,20 @@ from clipworks.kit.params import PARAMS
 from clipworks.settings.whole import load
 
 FOLDER = Path("data/settings")
+# Tables whose keys are the user's: taken whole.
+FREE = (
+    *("ensemble.local_weight", "ensemble.variance", "ensemble.weights", "ensemble.sharpen"),
+    *("finetune", "search.rows"),
+)
 
 
-def apply(file: Path, params: Path = PARAMS) -> list[str]:
+def apply(
+    file: Path, params: Path = PARAMS, *, check: Callable[[Path], object] = load
+) -> list[str]:
     """Put a file's keys into params.yaml, whose comments and order stay.
+
+    Args:
+        check: reads the whole file, and refuses it.
 
     Returns:
         what changed, "key: old -> new".
@@ -33,7 +44,7 @@ def apply(file: Path, params: Path = PARAMS) -> list[str]:
     changes = list(_merge(content, wanted, "", str(file)))
     dump_yaml(str(params), content)
     try:
-        load(params)
+        check(params)
     except InputError:
         params.write_text(before, encoding="utf-8")
         raise
@@ -48,16 +59,11 @@ def _merge(content: Any, wanted: dict[str, Any], prefix: str, file: str) -> Any:
             raise InputError(
                 f"{file}: {where} is no key of params.yaml; there are {sorted(content)}"
             )
-        if isinstance(value, dict) and isinstance(content[key], dict) and not _free(where):
+        if isinstance(value, dict) and isinstance(content[key], dict) and where not in FREE:
             yield from _merge(content[key], value, f"{where}.", file)
         elif content[key] != value:
             yield f"{where}: {_plain(content[key])} -> {_plain(value)}"
             content[key] = value
-
-
-def _free(where: str) -> bool:
-    """Tables whose keys are the user's: taken whole."""
-    return where in ("ensemble.local_weight", "ensemble.variance", "ensemble.weights")
 
 
 def _plain(value: Any) -> str:

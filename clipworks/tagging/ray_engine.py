@@ -50,10 +50,6 @@ def judge(
     Raises:
         InputError: Ray is not installed.
     """
-    try:
-        import ray
-    except ImportError:
-        raise InputError("--engine ray: Ray is not installed; `pip install 'ray[data]'`") from None
     out = out.resolve()
     parts = job.plan(tagger, units, out, seeing, precision)
     saved = parts.folder / "tagger.safetensors"
@@ -65,20 +61,40 @@ def judge(
         for unit, path in zip(units, parts.files, strict=True)
         if not path.exists()
     ]  # fmt: skip
-    if rows:
-        # Data of another machine's working folder would be read by relative names; all here are absolute.
-        ray.init(ignore_reinit_error=True, log_to_driver=False, configure_logging=False,
-                 runtime_env={"env_vars": {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}})  # fmt: skip
-        made = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-            Worker,
-            fn_constructor_args=(str(saved), backbone, seeing, batch_size, precision),
-            concurrency=workers,
-            num_gpus=1 if ray.cluster_resources().get("GPU") else 0,
-        )
-        with tqdm(total=len(rows), desc="tag", unit="part", mininterval=1) as bar:
-            for _ in made.iter_rows():
-                bar.update()
+    arguments = (str(saved), backbone, seeing, batch_size, precision)
+    spread(rows, Worker, arguments, workers=workers, label="tag")
     return parts
+
+
+def spread(
+    rows: Sequence[dict[str, Any]], worker: type, arguments: tuple[Any, ...], *, workers: int, label: str
+) -> None:  # fmt: skip
+    """Hand rows to a pool of actors as they become free.
+
+    Args:
+        worker: a class whose objects take a row; made once an actor, of `arguments`.
+
+    Raises:
+        InputError: Ray is not installed.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise InputError("--engine ray: Ray is not installed; `pip install 'ray[data]'`") from None
+    if not rows:
+        return
+    # Data of another machine's working folder would be read by relative names; all here are absolute.
+    ray.init(ignore_reinit_error=True, log_to_driver=False, configure_logging=False,
+             runtime_env={"env_vars": {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}})  # fmt: skip
+    made = ray.data.from_items(list(rows), override_num_blocks=len(rows)).map(
+        worker,
+        fn_constructor_args=arguments,
+        concurrency=workers,
+        num_gpus=1 if ray.cluster_resources().get("GPU") else 0,
+    )
+    with tqdm(total=len(rows), desc=label, unit="part", mininterval=1) as bar:
+        for _ in made.iter_rows():
+            bar.update()
 
 
 def _absolute(word: str) -> str:

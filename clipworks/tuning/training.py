@@ -20,22 +20,10 @@ from clipworks.kit.errors import InputError
 from clipworks.tuning import heldout
 from clipworks.tuning.losses import LabelStatistics
 from clipworks.tuning.objective import Objective, learning_rate, update_teacher
-from clipworks.tuning.params import Precision, TrainModel
+from clipworks.tuning.params import TrainModel
 from clipworks.tuning.prompts import Prompts
 from clipworks.tuning.result import Progress, Result
 from clipworks.tuning.selection import Data
-
-
-def accelerator(device: torch.device, precision: Precision) -> Accelerator:
-    """The accelerator of this process; on GPUs it keeps the loss scaler that fp16 needs.
-
-    Raises:
-        InputError: fp16 on a CPU.
-    """
-    cpu = device.type == "cpu"
-    if cpu and precision == "fp16":
-        raise InputError("precision fp16 needs a GPU; on a CPU fp32 and bf16 are allowed")
-    return Accelerator(cpu=cpu, mixed_precision={"fp32": "no"}.get(precision, precision))
 
 
 def share_of_batch(order: np.ndarray, batch: int, size: int, rank: int, world: int) -> np.ndarray:

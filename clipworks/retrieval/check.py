@@ -1,0 +1,119 @@
+"""What can be known to fail in the retrieval pipeline before a CLIP is trained or loaded."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from clipworks.kit.errors import InputError
+from clipworks.kit.files import NONE
+from clipworks.kit.params import PARAMS, collect, load_whole
+from clipworks.kit.runtime import pick_device
+from clipworks.retrieval import dataset
+from clipworks.retrieval.inventory import Inventory
+from clipworks.retrieval.params import (
+    Backbone,
+    Base,
+    Complete,
+    Evaluate,
+    Finetune,
+    Parse,
+    Prepare,
+    Search,
+    Soup,
+    Submit,
+    World,
+)
+
+
+class Params(BaseModel):
+    """solutions/retrieval/params.yaml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    base: Base
+    world: World
+    backbone: Backbone
+    parse: Parse
+    complete: Complete
+    prepare: Prepare
+    finetune: dict[str, Finetune]
+    soup: Soup
+    search: Search
+    submit: Submit
+    evaluate: Evaluate
+
+
+def load(path: Path = PARAMS) -> Params:
+    """Read all of params.yaml; see clipworks.kit.params.load_whole."""
+    return load_whole(Params, path)
+
+
+def check(params: Params) -> None:
+    """Check all of params.yaml, the files it names and this machine.
+
+    Raises:
+        InputError: everything that is wrong, a line each.
+    """
+    collect(_checks(params))
+
+
+def _checks(params: Params) -> Iterator[Callable[[], None]]:
+    yield partial(_device, params)
+    yield partial(_world, params)
+    if params.backbone.source == "pretrained":
+        yield partial(_pretrained, params.backbone)
+    if Path(params.parse.inventory) != NONE:
+        yield partial(Inventory.load, Path(params.parse.inventory))  # type: ignore[misc]
+    yield partial(_models, params)
+    yield partial(_submit, params)
+
+
+def _device(params: Params) -> None:
+    if params.base.device in ("cuda", "mps"):
+        pick_device(params.base.device)  # imports torch: only where it is needed
+    if params.base.device == "cpu":
+        for name, variant in params.finetune.items():
+            if variant.precision == "fp16":
+                raise InputError(f"finetune.{name}.precision: fp16 needs a GPU, and base.device is cpu")  # fmt: skip
+
+
+def _world(params: Params) -> None:
+    if params.world.source == "folder":
+        root = Path(params.world.folder)
+        if not root.is_dir():
+            raise InputError(f"world.folder: {root} is no folder; it must hold train, val and test")
+        for split in ("train", "val"):
+            dataset.lines(dataset.labels(root, split))  # type: ignore[arg-type]
+        dataset.queries(root)
+        dataset.gallery(root)
+
+
+def _pretrained(model: Backbone) -> None:
+    from clipworks.clip import pretrained  # imports torch
+
+    file = None if Path(model.checkpoint) == NONE else Path(model.checkpoint)
+    pretrained.check(model.model, model.pretrained, file, model.activation, "backbone")
+    if file is None:
+        pretrained.check_reachable(model.model, model.pretrained, "backbone")
+
+
+def _models(params: Params) -> None:
+    """Soup and rows speak of variants that there are."""
+    variants = list(params.finetune)
+    for name in params.soup.variants:
+        if name not in variants:
+            raise InputError(f"soup.variants: no variant {name!r} in finetune; there are {variants}")
+        if not params.finetune[name].keep_epochs:
+            raise InputError(f"soup.variants: finetune.{name}.keep_epochs is false, so there is nothing to mix")  # fmt: skip
+    known = ["backbone", *(f"finetune/{name}" for name in variants), "soup/uniform", "soup/greedy"]
+    for name, row in params.search.rows.items():
+        if row.model not in known:
+            raise InputError(f"search.rows.{name}.model: no model {row.model!r}; there are {known}")
+
+
+def _submit(params: Params) -> None:
+    rows = list(params.search.rows)
+    if params.submit.row not in (*rows, "validation"):
+        raise InputError(f"submit.row: no row {params.submit.row!r}; there are {rows}, or validation")

@@ -1,0 +1,45 @@
+"""Queries: of a car or of a person, and the text of each that a CLIP is given."""
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+from clipworks.retrieval.inventory import Inventory
+from clipworks.retrieval.records import Kind
+
+PREFIXES = ("This is a ", "This is an ", "A ", "An ")
+Routing = Literal["word", "substring"]
+Prefix = Literal["keep", "drop"]
+
+
+def kinds(queries: Sequence[str], known: Inventory, routing: Routing = "word") -> list[Kind]:
+    """A query is of a car where a type or a brand occurs in it, as it is spelled.
+
+    Args:
+        routing: "substring" anywhere, as the authors do; "word" with no letter, digit or hyphen on
+            either side, which `Busan` and `Stylet` cannot fool.
+    """
+    names = [re.escape(name) for name in (*known.types, *known.brands)]
+    if not names:
+        return ["person"] * len(queries)
+    inside = "|".join(sorted(names, key=len, reverse=True))
+    pattern = re.compile(inside if routing == "substring" else rf"(?<![\w-])(?:{inside})(?![\w-])")
+    return ["car" if pattern.search(query) else "person" for query in queries]
+
+
+def prefix_of(caption: str) -> str:
+    """The prefix that a caption begins with, its spelling kept; empty for none."""
+    return next((p for p in sorted(PREFIXES, key=len, reverse=True) if caption.startswith(p)), "")
+
+
+def encoded(query: str, kind: Kind, *, prefix: Prefix, suffix: str) -> str:
+    """What the text tower is given: no final dot; of car queries without the prefix, with a suffix.
+
+    Training captions go the same way, without a suffix.
+    """
+    text = query.strip().removesuffix(".")
+    if kind == "person":
+        return text
+    if prefix == "drop":
+        text = text.removeprefix(prefix_of(text))
+    return f"{text} {suffix}".strip()

@@ -1,0 +1,106 @@
+"""Lines of the organisers' label files: `image$attribute$caption`.
+
+A car's attribute is a short phrase (`white Falco.`), a person's is 21 flags of 0 and 1. Spellings
+that occur are read alike: with or without a final dot, with or without an article before the phrase.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from clipworks.kit.errors import InputError
+
+Kind = Literal["car", "person"]
+FLAGS = 21
+FIELDS = ("image", "attribute", "caption", "completed")
+ARTICLES = ("A ", "An ", "a ", "an ")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A picture with what is known of it."""
+
+    kind: Kind
+    image: str
+    attribute: str  # two pictures show the same where these are equal
+    caption: str
+    completed: str = ""  # of files with a fourth field
+
+    @property
+    def flags(self) -> list[int]:
+        """A person's 21 attributes; none of a car."""
+        return [int(flag) for flag in self.attribute.split(",")] if self.kind == "person" else []
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a line cannot be read."""
+
+    line: int  # from 1
+    field: str  # of FIELDS, or "line"
+    why: str
+
+
+def read(lines: Iterable[str], *, fields: int = 3) -> tuple[list[Record], list[Fault]]:
+    """Records of all lines that can be read, and why the others cannot; empty lines at the end go.
+
+    Args:
+        fields: 3, or 4 for files with completed captions.
+    """
+    good: list[Record] = []
+    bad: list[Fault] = []
+    listed = [line.rstrip("\r\n") for line in lines]
+    while listed and not listed[-1].strip():
+        listed.pop()
+    for number, line in enumerate(listed, start=1):
+        found = _one(line, number, fields)
+        if isinstance(found, Fault):
+            bad.append(found)
+        else:
+            good.append(found)
+    return good, bad
+
+
+def _one(line: str, number: int, fields: int) -> Record | Fault:
+    parts = [part.strip() for part in line.split("$")]
+    if len(parts) > fields:
+        return Fault(number, "line", f"{len(parts)} fields where {fields} are expected")
+    for name, part in zip(FIELDS, parts, strict=False):
+        if not part:
+            return Fault(number, name, "is empty")
+    if len(parts) < fields:
+        return Fault(number, FIELDS[len(parts)], f"is missing: {len(parts)} of {fields} fields")
+    image, attribute, caption, *more = parts
+    if "," in attribute:
+        flags = attribute.split(",")
+        if len(flags) != FLAGS:
+            return Fault(number, "attribute", f"has {len(flags)} flags instead of {FLAGS}")
+        if odd := [flag for flag in flags if flag not in ("0", "1")]:
+            return Fault(number, "attribute", f"has a flag {odd[0]!r}; allowed are 0 and 1")
+        return Record("person", image, attribute, caption, *more)
+    return Record("car", image, phrase_of(attribute), caption, *more)
+
+
+def phrase_of(attribute: str) -> str:
+    """A car's attribute without its article and its final dot."""
+    for article in ARTICLES:
+        attribute = attribute.removeprefix(article)
+    return attribute.removesuffix(".").strip()
+
+
+def check(faults: Sequence[Fault], file: object, *, repeats: Sequence[str] = ()) -> None:
+    """Raises InputError naming the file and the lines that cannot be read."""
+    if faults or repeats:
+        told = [f"line {f.line}: {f.field} {f.why}" for f in faults[:10]]
+        told += [f"... and {len(faults) - 10} more"] if len(faults) > 10 else []
+        told += [f"named twice: {name}" for name in repeats[:5]]
+        raise InputError(
+            f"{file}: lines are image$attribute$caption, and some cannot be read (mend them, or set "
+            "parse.skip_bad to leave them out):\n  " + "\n  ".join(told)
+        )
+
+
+def repeated(records: Sequence[Record]) -> list[str]:
+    """Images that stand there more than once, in the order in which they come again."""
+    seen: set[str] = set()
+    return [r.image for r in records if r.image in seen or seen.add(r.image)]  # type: ignore[func-returns-value]

@@ -1,0 +1,91 @@
+"""Soups: weights of several fine-tuned models in one (Wortsman et al., arXiv:2203.05482)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+State = dict[str, Tensor]
+
+
+class Mean:
+    """A running mean of states, in float64; what is no floating-point number is the first one's."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._sum: State = {}
+
+    def added(self, state: State) -> "Mean":
+        """A new mean with one state more; this one stays as it is."""
+        new = Mean()
+        new._count = self._count + 1
+        new._sum = {
+            name: (self._sum[name] if self._count else 0) + value.double()
+            if value.is_floating_point()
+            else self._sum.get(name, value)
+            for name, value in state.items()
+        }
+        return new
+
+    def state(self) -> State:
+        """The mean."""
+        return {
+            name: value / self._count if value.is_floating_point() else value
+            for name, value in self._sum.items()
+        }
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One step of the greedy soup."""
+
+    member: int
+    value: float  # of the mean of the accepted ones and this one
+    accepted: bool
+
+
+def uniform(states: Sequence[Callable[[], State]]) -> State:
+    """The mean of all."""
+    mean = Mean()
+    for load in states:
+        mean = mean.added(load())
+    return mean.state()
+
+
+def greedy(
+    states: Sequence[Callable[[], State]],
+    values: Sequence[float],
+    judge: Callable[[State], float],
+) -> tuple[State, list[int], list[Tried]]:
+    """The best first; each other one joins if the mean of the members gets strictly better by it.
+
+    Args:
+        states: load one state each, so that few are in memory.
+        values: how good each is alone, by `judge`.
+
+    Returns:
+        the soup, its members, and what was tried.
+    """
+    order = sorted(range(len(states)), key=lambda i: (-values[i], i))
+    mean, members, best = Mean().added(states[order[0]]()), [order[0]], values[order[0]]
+    tried = []
+    for member in order[1:]:
+        wider = mean.added(states[member]())
+        value = judge(wider.state())
+        tried.append(Tried(member, value, value > best))
+        if value > best:
+            mean, best = wider, value
+            members.append(member)
+    return mean.state(), members, tried
+
+
+def like(state: State, other: State) -> State:
+    """A state in the number formats of another."""
+    return {name: value.to(other[name].dtype) for name, value in state.items()}
+
+
+def distance(state: State, other: State) -> float:
+    """Mean squared difference of all weights."""
+    total = sum(float((state[n].double() - other[n].double()).square().sum()) for n in other)
+    return total / sum(torch.numel(v) for v in other.values())

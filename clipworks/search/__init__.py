@@ -1,0 +1,1 @@
+"""Searching one's own images by sentences and by images: `clipworks search`."""

@@ -1,0 +1,100 @@
+"""`clipworks search index FOLDER` and `clipworks search QUERY`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from clipworks.kit.errors import InputError
+
+DEFAULT = Path("images.index")
+
+
+class QueryByDefault(TyperGroup):
+    """`search WORDS` is a query, unless the first word is one of the commands."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the command's name before what is none."""
+        if args and args[0] not in (*self.commands, "--help"):
+            args = ["query", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=QueryByDefault,
+    no_args_is_help=True,
+    help="Search your own images: `search index FOLDER` once, then `search QUERY`.",
+)
+Folder = Annotated[Path, typer.Option("--index", help="the index's folder")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]
+
+
+@app.command()
+def index(
+    images: Annotated[
+        list[str] | None,
+        typer.Argument(help="folders, files, patterns, tar shards or parquet tables; none: those it has"),
+    ] = None,
+    folder: Folder = DEFAULT,
+    model: Annotated[
+        str | None, typer.Option(help="NAME:TAG of open_clip, NAME:FILE of weights, or a folder")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1)] = 64,
+    device: Device = "auto",
+    workers: Annotated[
+        int, typer.Option(min=0, help="of a Ray cluster, each with the model; 0: this machine alone")
+    ] = 0,
+) -> None:  # fmt: skip
+    """Embed images once; run again, it looks at new ones only, and forgets those that are gone."""
+    from clipworks.kit.cli import run
+
+    def main() -> None:
+        from clipworks.search.index import build
+
+        made = build(folder, images or [], model, batch_size=batch_size, device=device, workers=workers)  # fmt: skip
+        typer.echo(f"{made.images:,} images, {made.new:,} of them new, {made.gone:,} gone -> {folder}")
+        bad = list(made.bad.items())
+        for name, why in bad[:10]:
+            typer.echo(f"bad: {name}: {why}")
+        if len(bad) > 10:
+            typer.echo(f"... and {len(bad) - 10} more that could not be read")
+
+    run(main)
+
+
+@app.command()
+def query(
+    text: Annotated[str, typer.Argument(help="a sentence; may be left out beside --image")] = "",
+    image: Annotated[Path | None, typer.Option(help="find images like this one")] = None,
+    top: Annotated[int, typer.Option(min=1, help="how many")] = 10,
+    out: Annotated[
+        Path | None, typer.Option(help="a page (.html) or a table (.csv, .json, .parquet)")
+    ] = None,
+    folder: Folder = DEFAULT,
+    text_weight: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="of the sentence beside an image")
+    ] = 0.5,
+    exact: Annotated[bool, typer.Option("--exact", help="look at every image, also in a large index")] = False,
+    device: Device = "auto",
+) -> None:  # fmt: skip
+    """Find images by a sentence, by an image, or by both."""
+    from clipworks.kit.cli import run
+
+    def main() -> None:
+        from clipworks.search import page
+        from clipworks.search.index import Index
+
+        if out is not None:
+            page.check(out)
+        if not text.strip() and image is None:
+            raise InputError("give a sentence, --image, or both")
+        opened = Index.open(folder, device=device)
+        found = opened.find(text, image=image, top=top, text_weight=text_weight, exact=exact)
+        for place, one in enumerate(found, start=1):
+            typer.echo(f"{place:3d}  {one.cosine:.3f}  {one.image}")
+        if out is not None:
+            page.write(out, found, text=text, image=image, count=len(opened), model=opened.model)
+            typer.echo(f"-> {out}")
+
+    run(main)

@@ -1,0 +1,197 @@
+"""Making an index: every image is embedded once, and a second run looks at new ones only."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from clipworks.clip import encoding
+from clipworks.clip.backbone import Backbone
+from clipworks.kit import images
+from clipworks.kit.errors import InputError
+from clipworks.retrieval import squares
+from clipworks.search.shelf import Entry
+from clipworks.tagging.sources import FILES_A_UNIT, Content, Unit
+
+LARGEST = 200_000_000  # pixels of an image
+PROBE = "a picture"
+
+
+@dataclass(frozen=True)
+class Job:
+    """Images that are embedded together; finished ones are a file of the index's parts."""
+
+    unit: Unit
+    entries: tuple[Entry, ...]  # of files; those of archives are known when they are read
+
+    @property
+    def name(self) -> str:
+        """A file name that belongs to this state of these images."""
+        facts = [self.unit.kind, str(self.unit.path), self.unit.group, *(asdict(e) for e in self.entries)]  # fmt: skip
+        stat = self.unit.path.stat()
+        facts += [stat.st_size, stat.st_mtime_ns] if not self.entries else []
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24] + ".safetensors"
+
+
+def entry(name: str, unit: Unit, path: Path) -> Entry:
+    """What is known of a file, an archive or a table."""
+    stat = path.stat()
+    return Entry(name, unit.kind, str(path.resolve()), unit.group, stat.st_size, stat.st_mtime_ns)
+
+
+def plan(units: Sequence[Unit], known: Sequence[Entry]) -> tuple[list[int], list[Job]]:
+    """Which known images are still there, and what is to be embedded."""
+    by_key: dict[Any, list[int]] = {}
+    for row, one in enumerate(known):
+        by_key.setdefault(one.key, []).append(row)
+    kept: list[int] = []
+    fresh: list[Entry] = []
+    jobs: list[Job] = []
+    for unit in units:
+        if unit.kind == "files":
+            for name in unit.names:
+                path = unit.path / name
+                one = entry(path.as_posix(), unit, path)
+                rows = by_key.get(one.key)
+                kept += rows or []
+                fresh += [] if rows else [one]
+        elif rows := by_key.get(entry("", unit, unit.path).key):
+            kept += rows
+        else:
+            jobs.append(Job(unit, ()))
+    fresh = list({one.path: one for one in fresh}.values())  # named twice, embedded once
+    for start in range(0, len(fresh), FILES_A_UNIT):
+        some = fresh[start : start + FILES_A_UNIT]
+        unit = Unit("files", Path("/"), tuple(one.path for one in some))
+        jobs.append(Job(unit, tuple(some)))
+    return sorted(set(kept)), jobs
+
+
+class Embedder:
+    """A CLIP that turns images into unit features, at its own size and in its own way."""
+
+    def __init__(self, clip: Backbone, *, batch_size: int, device: torch.device) -> None:
+        self.clip, self._batch_size, self._device = clip, batch_size, device
+
+    def image(self, image: Image.Image) -> np.ndarray:
+        """The tower's input of an image: uint8 (1, size, size, 3)."""
+        mode: Any = self.clip.resize_mode
+        return squares.fit(image, self.clip.image_size, mode)[None]
+
+    def images(
+        self, items: Sequence[tuple[str, Content | Exception]], bad: dict[str, str], bar: Any = None
+    ) -> tuple[list[int], np.ndarray]:
+        """Places of the images that can be read, and their unit features, float16 (image, dim).
+
+        Args:
+            bad: gets the names of the others, and why.
+        """
+
+        def prepare(item: tuple[str, Content | Exception]) -> np.ndarray | None:
+            name, content = item
+            if bar is not None:
+                bar.update()
+            try:
+                if isinstance(content, Exception):
+                    raise images.BadImage(str(content))
+                return self.image(images.read(content, max_pixels=LARGEST, key="what is embedded"))
+            except images.BadImage as error:
+                bad[name] = str(error)
+                return None
+
+        places: list[int] = []
+        parts = []
+        for some, features in encoding.image_features(
+            self.clip, items, prepare, batch_size=self._batch_size, device=self._device, quiet=True
+        ):
+            places += some
+            parts.append(F.normalize(features[0], dim=1).half().numpy())
+        return places, np.concatenate(parts) if parts else np.zeros((0, 0), np.float16)
+
+    def texts(self, texts: Sequence[str]) -> torch.Tensor:
+        """Unit features of texts, float32 (text, dim)."""
+        return encoding.text_features(self.clip, texts, batch_size=64, device=self._device)
+
+    def probe(self) -> list[float]:
+        """The feature of a fixed text, by which an index knows its model again."""
+        return [round(float(v), 4) for v in self.texts([PROBE])[0]]
+
+
+def embed(embedder: Embedder, job: Job, path: Path, bar: Any = None) -> None:
+    """Write a part: features, entries and bad images of one job, whole or not at all."""
+    bad: dict[str, str] = {}
+    if job.entries:
+        names = {one.path: one for one in job.entries}
+        items: list[tuple[str, Content | Exception]] = [(p, Path(p)) for p in names]
+        places, features = embedder.images(items, bad, bar)
+        entries = [job.entries[i] for i in places]
+        bad = {names[p].name: why for p, why in bad.items()}
+    else:
+        entries, parts = [], []
+        for some in _some(job.unit):
+            places, own = embedder.images(some, bad, bar)
+            entries += [entry(some[i][0], job.unit, job.unit.path) for i in places]
+            parts.append(own)
+        good = [part for part in parts if len(part)]
+        features = np.concatenate(good) if good else np.zeros((0, 0), np.float16)
+    draft = path.with_suffix(".tmp")
+    facts = {"entries": [asdict(one) for one in entries], "bad": bad}
+    save_file({"features": torch.from_numpy(features)}, str(draft), metadata={"facts": json.dumps(facts)})  # fmt: skip
+    draft.replace(path)
+
+
+def _some(unit: Unit) -> Iterator[list[tuple[str, Content | Exception]]]:
+    """An archive's images, so many that memory stays flat."""
+    waiting: list[tuple[str, Content | Exception]] = []
+    for one in unit.read():
+        waiting.append(one)
+        if len(waiting) >= FILES_A_UNIT:
+            yield waiting
+            waiting = []
+    if waiting:
+        yield waiting
+
+
+def read_part(path: Path) -> tuple[list[Entry], np.ndarray, dict[str, str]]:
+    """What `embed` wrote."""
+    with safe_open(str(path), framework="np") as file:
+        facts = json.loads(file.metadata()["facts"])
+        return [Entry(**one) for one in facts["entries"]], file.get_tensor("features"), facts["bad"]
+
+
+def run(jobs: Sequence[Job], folder: Path, embedder: Embedder) -> None:
+    """Embed what is not embedded yet, here; a killed run goes on by job."""
+    folder.mkdir(parents=True, exist_ok=True)
+    total = None if any(job.unit.kind == "tar" for job in jobs) else sum(j.unit.count() for j in jobs)
+    with tqdm(total=total, desc="embed", unit="image", mininterval=1, smoothing=0.1) as bar:
+        for job in jobs:
+            if (folder / job.name).exists():
+                bar.update(len(job.entries))
+            else:
+                embed(embedder, job, folder / job.name, bar)
+
+
+def clear(folder: Path) -> None:
+    """Forget all parts."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_probe(embedder: Embedder, probe: Sequence[float], word: str) -> None:
+    """Raises InputError where a model is not the one that an index was made with."""
+    own = embedder.probe()
+    if len(own) != len(probe) or float(np.dot(own, probe)) < 0.99:
+        raise InputError(
+            f"the model {word} is not the one that this index was made with (or its weights changed): "
+            "make the index anew in another folder"
+        )

@@ -1,0 +1,203 @@
+"""Searching images: by a sentence, by an image, or by both.
+
+    from clipworks import Index
+    index = Index.open("images.index")
+    index.find("a red car at night")
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from clipworks.clip import pretrained
+from clipworks.kit import runtime
+from clipworks.kit.errors import InputError
+from clipworks.retrieval import ranking
+from clipworks.search import approximate, embedding
+from clipworks.search.embedding import Embedder
+from clipworks.search.shelf import ABOUT, About, Entry, Shelf
+from clipworks.tagging import sources
+
+@dataclass(frozen=True)
+class Found:
+    """An image and how similar it is."""
+
+    image: str
+    cosine: float
+    entry: Entry
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a run of `build` did."""
+
+    images: int
+    new: int
+    gone: int
+    bad: dict[str, str]
+
+
+class Index:
+    """An index with its model, ready to be searched."""
+
+    def __init__(self, shelf: Shelf, embedder: Embedder) -> None:
+        self._shelf, self._embedder = shelf, embedder
+        self._entries = shelf.entries()
+        self._features = torch.from_numpy(np.asarray(shelf.features()))  # mapped, not read
+        self._fast = approximate.load(shelf.folder, shelf.about.key)
+
+    @classmethod
+    def open(cls, folder: str | Path, *, device: str = "auto") -> "Index":
+        """Open an index.
+
+        Raises:
+            InputError: there is none, it holds no image, or its model is not to be had.
+        """
+        shelf = Shelf.open(Path(folder))
+        if not shelf.about.images:
+            raise InputError(f"the index {folder} holds no image; `clipworks search index FOLDER` puts some there")  # fmt: skip
+        embedder = _embedder(shelf.about.model, 64, device)
+        embedding.check_probe(embedder, shelf.about.probe, shelf.about.model)
+        return cls(shelf, embedder)
+
+    @property
+    def model(self) -> str:
+        """The CLIP, by the word that named it."""
+        return self._shelf.about.model
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def find(
+        self, text: str = "", *, image: str | Path | None = None, top: int = 10,
+        text_weight: float = 0.5, exact: bool = False,
+    ) -> list[Found]:  # fmt: skip
+        """The most similar images, the best first; equal ones by name.
+
+        Args:
+            image: to be found by, alone or beside a text.
+            text_weight: of the text where there are both, in [0, 1].
+            exact: look at all images even where there is a faster way.
+
+        Raises:
+            InputError: neither text nor image, or the image cannot be read.
+        """
+        query = self.query(text, image=image, text_weight=text_weight)
+        if self._fast is not None and not exact:
+            cosines, places = self._fast(query.numpy(), top)
+        else:
+            values, where = ranking.search(query, self._features, top)
+            cosines, places = values.numpy(), where.numpy()
+        return [
+            Found(self._entries[place].name, float(cosine), self._entries[place])
+            for cosine, place in zip(cosines[0], places[0], strict=True)
+            if place >= 0
+        ]
+
+    def query(
+        self, text: str = "", *, image: str | Path | None = None, text_weight: float = 0.5
+    ) -> Tensor:
+        """The unit feature that is searched for, of shape (1, dim)."""
+        if not text.strip() and image is None:
+            raise InputError("give a sentence, an image, or both")
+        parts = []
+        if text.strip():
+            parts.append((text_weight if image is not None else 1.0, self._embedder.texts([text])))
+        if image is not None:
+            bad: dict[str, str] = {}
+            _, feature = self._embedder.images([(str(image), Path(image))], bad)
+            if bad:
+                raise InputError(f"the image {image}: {bad[str(image)]}")
+            weight = 1 - text_weight if text.strip() else 1.0
+            parts.append((weight, F.normalize(torch.from_numpy(feature).float(), dim=1)))
+        return F.normalize(sum((w * feature for w, feature in parts), torch.zeros(1)), dim=1)
+
+
+def build(
+    folder: Path, words: Sequence[str], model: str | None, *, batch_size: int = 64,
+    device: str = "auto", workers: int = 0,
+) -> Made:  # fmt: skip
+    """Make an index, or bring one up to date: new images are embedded, those that are gone leave it.
+
+    Args:
+        words: folders, files, patterns, tar shards or parquet tables, beside those it has already.
+        model: a CLIP by a word of the command line; None for the one that the index has.
+        workers: actors of a Ray cluster; 0 works here.
+
+    Raises:
+        InputError: nothing to embed, or another model than the index has.
+    """
+    shelf = Shelf.open(folder) if (folder / ABOUT).exists() else None
+    word = _absolute(model) if model is not None else shelf.about.model if shelf else None
+    if word is None:
+        raise InputError(
+            "--model: a CLIP as NAME:TAG (ViT-B-32:openai), NAME:FILE or a folder such as "
+            "solutions/retrieval/models/soup/greedy"
+        )
+    if shelf is not None and word != shelf.about.model:
+        raise InputError(
+            f"--model: {folder} was made with {shelf.about.model}; use another --index for {word}"
+        )
+    named = [*(shelf.about.sources if shelf else []), *(_absolute(w) for w in words)]
+    about = About(word, list(dict.fromkeys(named)), [])
+    if not about.sources:
+        raise InputError("name a folder of images")
+    units = sources.find(about.sources)
+    embedder = _embedder(word, batch_size, device)
+    if shelf is not None:
+        embedding.check_probe(embedder, shelf.about.probe, word)
+    about = replace(about, probe=embedder.probe())
+    folder.mkdir(parents=True, exist_ok=True)
+    known = shelf.entries() if shelf else []
+    kept, jobs = embedding.plan(units, known)
+    parts = folder / "parts"
+    if workers:
+        from clipworks.search.ray_engine import spread
+
+        spread(jobs, parts, word, batch_size=batch_size, workers=workers)
+    else:
+        embedding.run(jobs, parts, embedder)
+    stores = [shelf.features()] if shelf and known else []
+    rows = [(known[i], 0, i) for i in kept]
+    bad: dict[str, str] = {}
+    new = 0
+    for job in jobs:
+        entries, features, own = embedding.read_part(parts / job.name)
+        bad |= own
+        if entries:
+            stores.append(features)
+            rows += [(one, len(stores) - 1, i) for i, one in enumerate(entries)]
+            new += len(entries)
+    made = (shelf or Shelf(folder, about)).replace(rows, stores, about)
+    embedding.clear(parts)
+    approximate.build(made)
+    return Made(len(rows), new, len(known) - len(kept), bad)
+
+
+def _embedder(word: str, batch_size: int, device: str) -> Embedder:
+    chosen = runtime.pick_device(device, key="--device")
+    return Embedder(pretrained.named(word), batch_size=batch_size, device=chosen)
+
+
+def _absolute(word: str) -> str:
+    """A path (or NAME:FILE) that holds in any working folder; other words as they are."""
+    name, colon, file = word.partition(":")
+    if colon and Path(file).is_file():
+        return f"{name}:{Path(file).resolve()}"
+    path = Path(word)
+    return str(path.resolve()) if path.exists() or "*" in word else word
+
+
+def plain(found: Sequence[Found]) -> list[dict[str, object]]:
+    """Results as tables and JSON have them."""
+    return [
+        {"place": i, "image": f.image, "cosine": round(f.cosine, 4)}
+        for i, f in enumerate(found, start=1)
+    ]
+
+

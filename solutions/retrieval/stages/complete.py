@@ -1,0 +1,61 @@
+"""Types and colours that labels leave out, by a CLIP that has seen no label."""
+
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch.nn import functional as F
+
+from clipworks.clip import backbone, encoding
+from clipworks.kit import runtime
+from clipworks.kit.checkpoint import scratch_folder
+from clipworks.kit.cli import run
+from clipworks.kit.params import load
+from clipworks.retrieval import completion, parsed, validation
+from clipworks.retrieval.inventory import Inventory
+from clipworks.retrieval.params import Base, Complete
+
+RECORDS = Path("data/parse/train.parquet")
+INVENTORY = Path("data/parse/inventory.json")
+BACKBONE = Path("models/backbone")
+OUT = Path("data/complete/completed.parquet")
+
+
+def main() -> None:
+    """Write a line a car: what was missing, what was filled in, how sure, and whether it is kept."""
+    base, params = load("base", Base), load("complete", Complete)
+    records, files = parsed.read(RECORDS)
+    known, device = Inventory.load(INVENTORY), runtime.pick_device(base.device)
+    cars = [i for i, record in enumerate(records) if record.kind == "car"]
+    gaps = [completion.gap(records[i].caption, known, fill=params.fill) for i in cars]
+    place = completion.distinct(gaps)
+    with runtime.measured("complete", device, candidates=len(place)):
+        clip = backbone.load(BACKBONE)
+        paths = [files[i] for i in cars]
+        work = partial(validation.prepare, size=clip.image_size, square=params.square)
+        about = [params.square, [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in paths]]
+        kept = scratch_folder("complete/images", about, [BACKBONE / backbone.WEIGHTS])
+        images = encoding.kept_features(
+            clip, paths, work, folder=kept, batch_size=params.batch_size, device=device
+        )[0] if paths else torch.zeros(0, 1)  # fmt: skip
+        texts = encoding.text_features(clip, list(place), batch_size=params.batch_size, device=device) if place else images  # fmt: skip
+        chosen = completion.choose(gaps, F.normalize(images, dim=1), texts, place, scale=params.scale)  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "image": [records[i].image for i in cars],
+            "caption": [records[i].caption for i in cars],
+            "missing": [" and ".join(gap.missing) for gap in gaps],
+            "completed": [one.text for one in chosen],
+            "probability": [one.probability for one in chosen],
+            "margin": [one.margin for one in chosen],
+        }
+    )
+    frame["kept"] = (frame["missing"] != "") & (frame["margin"] >= params.least_margin)
+    OUT.parent.mkdir(parents=True, exist_ok=True)
+    frame.to_parquet(OUT, index=False)
+    print(f"complete: {int(frame['kept'].sum()):,} of {len(frame):,} cars filled in, {len(place):,} candidates encoded once -> {OUT}")  # fmt: skip
+
+
+if __name__ == "__main__":
+    run(main)

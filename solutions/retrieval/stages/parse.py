@@ -1,0 +1,52 @@
+"""Label files and queries as records, with the inventories of colours, brands and types."""
+
+from pathlib import Path
+
+from clipworks.kit import tables
+from clipworks.kit.cli import run
+from clipworks.kit.files import NONE
+from clipworks.kit.params import load
+from clipworks.retrieval import dataset, inventory, parsed, queries, records
+from clipworks.retrieval.inventory import Inventory
+from clipworks.retrieval.params import Parse
+
+WHERE = Path("data/world/where.json")
+OUT = Path("data/parse")
+
+
+def main() -> None:
+    """Write records of both splits, the inventory, the queries with their kinds, and refused lines."""
+    params, root = load("parse", Parse), Path(tables.read_json(WHERE)["root"])
+    refused = {}
+    found = {}
+    for split in dataset.LABELLED:
+        path = dataset.labels(root, split)
+        good, bad = records.read(dataset.lines(path))
+        repeats = records.repeated(good)
+        if not params.skip_bad:
+            records.check(bad, path, repeats=repeats)
+        good = list({record.image: record for record in reversed(good)}.values())[::-1]
+        files = [dataset.file_of(dataset.images(root, split), record.image) for record in good]
+        parsed.write(OUT / f"{split}.parquet", good, files)
+        refused[path.as_posix()] = [vars(fault) for fault in bad] + [
+            {"line": 0, "field": "image", "why": f"{name} is named twice"} for name in repeats
+        ]
+        found[split] = good
+    cars = [record.attribute for record in found["train"] if record.kind == "car"]
+    file = Path(params.inventory)
+    known = inventory.of(cars) if file == NONE else Inventory.load(file)
+    tables.write_json(OUT / "inventory.json", known.plain())
+    asked = dataset.queries(root)
+    kinds = queries.kinds(asked, known, params.routing)
+    tables.write_json(OUT / "queries.json", [{"text": t, "kind": k} for t, k in zip(asked, kinds, strict=True)])  # fmt: skip
+    tables.write_json(OUT / "refused.json", refused)
+    print(
+        f"parse: {len(cars):,} cars and {len(found['train']) - len(cars):,} persons to train on, "
+        f"{len(known.colours)} colours, {len(known.types)} types, {len(known.brands)} brands; "
+        f"{kinds.count('car'):,} of {len(kinds):,} queries are of cars; "
+        f"{sum(map(len, refused.values()))} lines refused -> {OUT}"
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,253 @@
+"""`clipworks search`: what people do with their own folders."""
+
+import io
+import json
+import os
+import shutil
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional as F
+from typer.testing import CliRunner
+
+from clipworks import Index
+from clipworks.clip.visual import normalise
+from clipworks.commands import app
+from clipworks.kit.errors import InputError
+from clipworks.search import approximate, embedding, index
+from clipworks.search.shelf import Shelf
+
+
+def picture(number: int, size: tuple[int, int] = (48, 40)) -> Image.Image:
+    rng = np.random.default_rng(number)
+    return Image.fromarray(rng.integers(0, 255, (5, 5, 3), dtype=np.uint8)).resize(size)
+
+
+@pytest.fixture
+def album(tmp_dir) -> Path:
+    folder = tmp_dir / "album"
+    (folder / "deep").mkdir(parents=True)
+    for i in range(7):
+        picture(i, (48 + 9 * i, 40)).save(folder / ("deep" if i % 2 else ".") / f"{i}.png")
+    (folder / "broken.jpg").write_bytes(b"not a picture")
+    return folder
+
+
+def run(*words: str):
+    return CliRunner().invoke(app, ["search", *words])
+
+
+def seen(monkeypatch) -> list[str]:
+    """Names of the images that are read from now on."""
+    names: list[str] = []
+    read = embedding.images.read
+
+    def reading(source, **options):
+        names.append(source.name if isinstance(source, Path) else "bytes")
+        return read(source, **options)
+
+    monkeypatch.setattr(embedding.images, "read", reading)
+    return names
+
+
+def test_a_folder_is_indexed_and_searched_by_sentence_image_and_both(
+    album, backbone_folder
+) -> None:
+    made = run("index", "album", "--model", str(backbone_folder))
+    assert made.exit_code == 0, made.output
+    assert "7 images, 7 of them new, 0 gone -> images.index" in made.output
+    assert "bad: " in made.output and "broken.jpg: no image format" in made.output
+    for words in (["a red car"], ["--image", "album/2.png"], ["a car", "--image", "album/2.png"]):
+        found = run(*words, "--top", "3", "--out", "found/page.html")
+        assert found.exit_code == 0, found.output
+        lines = found.output.splitlines()
+        assert len(lines) == 4 and lines[0].startswith("  1  ")
+        page = Path("found/page.html").read_text()
+        assert page.count("<figure>") == 3 and "data:image/jpeg;base64" in page
+    first = run("--image", "album/2.png", "--top", "1").output.split()
+    assert first[1] == "1.000" and first[2].endswith("album/2.png")
+    for kind in ("csv", "json", "parquet"):
+        assert run("a car", "--top", "2", "--out", f"found.{kind}").exit_code == 0
+    assert [one["place"] for one in json.loads(Path("found.json").read_text())["found"]] == [1, 2]
+    assert len(Path("found.csv").read_text().splitlines()) == 3
+
+
+def test_three_lines_of_python_find_what_an_obvious_loop_finds(
+    album, backbone_folder, clip
+) -> None:
+    index.build(Path("a.index"), ["album"], str(backbone_folder))
+    opened = Index.open("a.index")
+    found = opened.find("a red car", top=7)
+    expected = []
+    text = F.normalize(clip.model.encode_text(clip.tokenize(["a red car"])), dim=1)
+    for path in sorted(album.rglob("*.png")):
+        image = Image.open(path).convert("RGB")
+        short = min(image.size)
+        image = image.resize((round(32 * image.width / short), round(32 * image.height / short)), Image.Resampling.BICUBIC)  # fmt: skip
+        left, top = (image.width - 32) // 2, (image.height - 32) // 2
+        pixels = torch.from_numpy(np.asarray(image.crop((left, top, left + 32, top + 32))).copy())
+        with torch.no_grad():
+            feature = clip.model.encode_image(normalise(pixels.permute(2, 0, 1)[None], clip.mean, clip.std))  # fmt: skip
+        expected.append((float(F.normalize(feature, dim=1) @ text.T), str(path.resolve())))
+    expected.sort(reverse=True)
+    assert [one.image for one in found] == [name for _, name in expected]
+    np.testing.assert_allclose([f.cosine for f in found], [c for c, _ in expected], atol=2e-3)
+    assert len(opened) == 7
+
+
+def test_a_second_run_looks_at_new_images_only_and_forgets_those_that_are_gone(
+    album, backbone_folder, monkeypatch
+) -> None:
+    index.build(Path("a.index"), ["album"], str(backbone_folder))
+    before = Index.open("a.index").find("a car", top=7)
+    names = seen(monkeypatch)
+    picture(50).save(album / "new.png")
+    (album / "4.png").unlink()
+    picture(51).save(album / "0.png")  # another picture of the same name
+    os.utime(album / "0.png", ns=(1, 1))
+    made = index.build(Path("a.index"), [], None)
+    assert sorted(names) == ["0.png", "broken.jpg", "new.png"]
+    assert (made.images, made.new, made.gone) == (7, 2, 2)
+    after = {f.image: f.cosine for f in Index.open("a.index").find("a car", top=9)}
+    assert len(after) == 7 and not any(name.endswith("4.png") for name in after)
+    for one in before:
+        if not one.image.endswith(("4.png", "0.png")):
+            assert after[one.image] == pytest.approx(one.cosine, abs=1e-6)
+    again = index.build(Path("a.index"), [], None)
+    assert (again.new, again.gone) == (0, 0)
+    assert len(list(Path("a.index").iterdir())) == 3  # nothing of old states is left
+
+
+def test_what_a_killed_run_embedded_is_not_embedded_again(
+    album, backbone_folder, monkeypatch
+) -> None:
+    index.build(Path("whole.index"), ["album"], str(backbone_folder))
+    monkeypatch.setattr(embedding, "FILES_A_UNIT", 2)
+    names = seen(monkeypatch)
+    embed = embedding.embed
+    calls = []
+
+    def killed(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return embed(*arguments, **options)
+
+    monkeypatch.setattr(embedding, "embed", killed)
+    with pytest.raises(KeyboardInterrupt):
+        index.build(Path("a.index"), ["album"], str(backbone_folder))
+    with pytest.raises(InputError, match="there is no index"):
+        Index.open("a.index")
+    done = len(names)
+    index.build(Path("a.index"), ["album"], str(backbone_folder))
+    assert done == 4 and len(names) == 8
+    found, whole = (Index.open(name).find("a car", top=7) for name in ("a.index", "whole.index"))
+    assert [f.image for f in found] == [f.image for f in whole]
+
+
+def test_archives_and_files_lie_in_one_index(album, backbone_folder, monkeypatch) -> None:
+    with tarfile.open("shard.tar", "w") as archive:
+        for i in (20, 21):
+            content = io.BytesIO()
+            picture(i).save(content, "PNG")
+            member = tarfile.TarInfo(f"x/{i}.png")
+            member.size = len(content.getvalue())
+            archive.addfile(member, io.BytesIO(content.getvalue()))
+    made = index.build(Path("a.index"), ["album", "shard.tar"], str(backbone_folder))
+    assert made.images == 9
+    names = seen(monkeypatch)
+    assert index.build(Path("a.index"), [], None).new == 0 and names == ["broken.jpg"]
+    picture(21).save("like.png")
+    found = run("--image", "like.png", "--index", "a.index", "--top", "1", "--out", "p.html")
+    assert "shard.tar/x/21.png" in found.output and found.output.split()[1] == "1.000"
+    assert "data:image" in Path("p.html").read_text()
+
+
+def test_a_model_of_squares_sees_the_whole_picture(album, backbone_folder, tmp_path) -> None:
+    shutil.copytree(backbone_folder, tmp_path / "square")
+    config = tmp_path / "square/open_clip_config.json"
+    content = json.loads(config.read_text())
+    content["preprocess_cfg"]["resize_mode"] = "longest"
+    config.write_text(json.dumps(content))
+    wide = Image.new("RGB", (90, 30))
+    wide.paste((255, 0, 0), (0, 0, 20, 30))  # which a centre crop would cut off
+    wide.save("album/wide.png")
+    Image.new("RGB", (90, 30)).save("album/plain.png")
+    cosines = []
+    for name, model in (("centre", backbone_folder), ("square", tmp_path / "square")):
+        index.build(Path(name), ["album"], str(model))
+        found = {f.image: f.cosine for f in Index.open(name).find("", image="album/plain.png", top=20)}
+        cosines.append(found[str(album / "wide.png")])
+    assert cosines[0] == pytest.approx(1, abs=5e-5) and cosines[1] < cosines[0] - 1e-4
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["a car"], r"there is no index images\.index; `clipworks search index FOLDER --index images"),
+        (["index", "album"], r"--model: a CLIP as NAME:TAG"),
+        (["index", "nowhere", "--model", "BACKBONE"], r"'.*nowhere': no such file or folder"),
+        (["index", "album", "--model", "RN50:nothing"], r"nothing"),
+        (["a car", "--out", "x.pdf"], r"results are written as \.html, \.csv, \.json, \.parquet"),
+        (["--top", "3"], r"give a sentence, --image, or both"),
+        (["index", "album", "--model", "BACKBONE", "--device", "cuda"], r"--device: this machine has no cuda"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_done_is_said_plainly(album, backbone_folder, words, message) -> None:
+    if "cuda" in words and torch.cuda.is_available():
+        pytest.skip("this machine has cuda")
+    found = run(*[str(backbone_folder) if word == "BACKBONE" else word for word in words])
+    assert found.exit_code == 1
+    with pytest.raises(SystemExit, match=message):
+        raise found.exception
+
+
+def test_an_index_is_not_searched_with_another_model(album, backbone_folder, tmp_path) -> None:
+    shutil.copytree(backbone_folder, tmp_path / "model")
+    index.build(Path("a.index"), ["album"], str(tmp_path / "model"))
+    from clipworks.clip import backbone
+
+    config = backbone.read_config(tmp_path / "model/open_clip_config.json")
+    other = backbone.new(config["model_cfg"], seed=9)
+    for parameter in other.parameters():
+        parameter.data *= 1.5
+    backbone.save(tmp_path / "model", other, config["model_cfg"], config["preprocess_cfg"])
+    with pytest.raises(InputError, match="is not the one that this index was made with"):
+        Index.open("a.index")
+    with pytest.raises(InputError, match=r"a\.index was made with .*; use another --index"):
+        index.build(Path("a.index"), ["album"], str(backbone_folder))
+    with pytest.raises(InputError, match=r"the image album/broken\.jpg: no image format"):
+        index.build(Path("b.index"), ["album"], str(backbone_folder))
+        Index.open("b.index").find(image="album/broken.jpg")
+
+
+def test_a_broken_index_says_which_file_is_not_whole(album, backbone_folder) -> None:
+    index.build(Path("a.index"), ["album"], str(backbone_folder))
+    features = next(Path("a.index").glob("features-*.npy"))
+    whole = features.read_bytes()
+    features.write_bytes(whole[:40])
+    with pytest.raises(InputError, match=r"features-\w+\.npy cannot be read .*make the index again"):
+        Index.open("a.index")
+    features.write_bytes(whole)
+    next(Path("a.index").glob("entries-*.parquet")).write_bytes(b"x")
+    with pytest.raises(InputError, match=r"entries-\w+\.parquet cannot be read"):
+        Index.open("a.index")
+    Path("a.index/about.json").write_text('{"model": "x"}')
+    with pytest.raises(InputError, match="no index of this version"):
+        Shelf.open(Path("a.index"))
+
+
+def test_faiss_finds_what_looking_at_all_images_finds(
+    album, backbone_folder, monkeypatch
+) -> None:
+    pytest.importorskip("faiss")
+    monkeypatch.setattr(approximate, "LARGE", 3)
+    index.build(Path("a.index"), ["album"], str(backbone_folder))
+    assert len(list(Path("a.index").glob("faiss-*.bin"))) == 1
+    opened = Index.open("a.index")
+    fast, exact = (opened.find("a car", top=3, exact=exact) for exact in (False, True))
+    assert [f.image for f in fast] == [f.image for f in exact]
