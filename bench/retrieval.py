@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,9 @@ def completion_ratio(count: int) -> dict[str, Any]:
 
 def unit(count: int, dim: int, seed: int) -> Tensor:
     """Random unit features."""
-    return F.normalize(torch.randn(count, dim, generator=torch.Generator().manual_seed(seed)), dim=1)
+    return F.normalize(
+        torch.randn(count, dim, generator=torch.Generator().manual_seed(seed)), dim=1
+    )
 
 
 def by_broadcasting(queries: Tensor, gallery: Tensor) -> Tensor:
@@ -152,7 +155,7 @@ def million(count: int) -> dict[str, Any]:
         asked = F.normalize(features[:64].float() + 0.02 * torch.randn(64, 512), dim=1)
         ranking.search(asked[:1], features, 10)
         one = statistics.median(
-            seconds(lambda i=i: ranking.search(asked[i : i + 1], features, 10)) for i in range(5)
+            seconds(partial(ranking.search, asked[i : i + 1], features, 10)) for i in range(5)
         )
         many = seconds(lambda: ranking.search(asked, features, 10))
         found: dict[str, Any] = {
@@ -164,7 +167,7 @@ def million(count: int) -> dict[str, Any]:
         build = seconds(lambda: approximate.build(made))
         fast = approximate.load(made.folder, made.about.key)
         if fast is not None:
-            took = statistics.median(seconds(lambda i=i: fast(asked[i : i + 1].numpy(), 10)) for i in range(20))  # fmt: skip
+            took = statistics.median(seconds(partial(fast, asked[i : i + 1].numpy(), 10)) for i in range(20))  # fmt: skip
             places = fast(asked.numpy(), 10)[1]
             recall = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(exact, places, strict=True)])  # fmt: skip
             found |= {"faiss_build_s": round(build, 1), "faiss_one_query_s": round(took, 5),

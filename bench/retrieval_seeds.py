@@ -12,7 +12,6 @@ nothing is chosen.
 import argparse
 import json
 import statistics as spreads
-from pathlib import Path
 from typing import Any
 
 import numpy as np

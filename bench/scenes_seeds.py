@@ -11,7 +11,6 @@ of test accuracy, and whether a row's distance from the row it is held against i
 import argparse
 import json
 import statistics as spreads
-from pathlib import Path
 from typing import Any
 
 import numpy as np

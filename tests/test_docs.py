@@ -34,7 +34,7 @@ ELSEWHERE = (
     "make ", "touch params.yaml; git checkout -f main", "dvc metrics diff", "dvc plots show", "dvc exp show",
     "dvc exp list", "dvc exp apply", "dvc exp branch", "dvc repro", "vllm serve",
     "clipworks train", "clipworks check", "clipworks tag", "clipworks export", "clipworks report",
-    "clipworks classes", "clipworks settings",
+    "clipworks classes", "clipworks settings", "clipworks search",
 )  # fmt: skip
 
 

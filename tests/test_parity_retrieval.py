@@ -124,7 +124,7 @@ def test_queries_are_shortened_and_lengthened(texts) -> None:
         assert queries.encoded(query, "car", prefix="drop", suffix="") == row["prefix_dropped"]
         assert queries.encoded(query, "car", prefix="keep", suffix=suffix) == row["suffix_added"]
     for row in texts["queries/encoded_persons"]:
-        found = queries.encoded(row["query"], "person", prefix="drop", suffix=suffix)
+        found = queries.encoded(row["query"], "person", prefix="drop", suffix="")
         assert found == row["encoded"]
     names = known(texts, "queries")
     for row in texts["queries/no_dot"]:
@@ -137,9 +137,7 @@ def test_squares(values, texts, meta) -> None:
     for name, file in texts["pad/files"].items():
         image = squares.read(Path(FOLDER) / file)
         np.testing.assert_array_equal(np.asarray(image), values[f"pad/{name}/rgb"])
-        np.testing.assert_array_equal(
-            np.asarray(squares.pad(image)), values[f"pad/{name}/square"]
-        )
+        np.testing.assert_array_equal(np.asarray(squares.pad(image)), values[f"pad/{name}/square"])
         pixels = squares.fit(image, about["input_side"], "longest")
         found = normalise(
             torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None], tuple(about["mean"]),

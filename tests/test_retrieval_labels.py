@@ -11,14 +11,14 @@ from clipworks.retrieval import completion, dataset, inventory, queries, records
 from clipworks.retrieval.inventory import Inventory
 
 FOLDER = Path(os.environ.get("CLIPWORKS_RETRIEVAL_LABELS", "nowhere"))
-pytestmark = pytest.mark.skipif(
-    not FOLDER.is_dir(), reason="CLIPWORKS_RETRIEVAL_LABELS is not set"
-)
+pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="CLIPWORKS_RETRIEVAL_LABELS is not set")
 
 
 @pytest.fixture(scope="module")
 def cars() -> list[records.Record]:
-    good, bad = records.read(dataset.lines(FOLDER / "augmented_ViT-bigG-14_val_label.txt"), fields=4)
+    good, bad = records.read(
+        dataset.lines(FOLDER / "augmented_ViT-bigG-14_val_label.txt"), fields=4
+    )
     assert bad == []  # every line is read
     return good
 

@@ -26,6 +26,7 @@ from clipworks.retrieval import (
     table,
     vocabulary,
 )
+from clipworks.retrieval.asking import Asked
 from clipworks.retrieval.inventory import Car, Inventory
 from clipworks.retrieval.measures import Judged
 from clipworks.retrieval.params import Row
@@ -111,13 +112,27 @@ def test_queries_are_of_a_car_where_a_type_or_a_brand_stands_as_a_word() -> None
     assert queries.kinds(asked, Inventory((), (), ())) == ["person"] * 4
 
 
+def test_queries_that_name_neither_a_car_nor_a_person_are_found() -> None:
+    asked = [
+        "A red SUV.",
+        "A dog in the rain.",
+        "She carries a bag.",
+        "Two pedestrians.",
+        "A manhole.",
+    ]
+    kinds = queries.kinds(asked, KNOWN)
+    assert queries.unclear(asked, kinds) == [1, 4]
+
+
 def test_the_text_that_is_encoded() -> None:
     def text(query: str, **options) -> str:
         return queries.encoded(query, **{"kind": "car", "prefix": "drop", "suffix": "", **options})
 
     assert text("This is an orange Falco.") == "orange Falco"
     assert text(" A SUV. ", prefix="keep", suffix="at night") == "A SUV at night"
-    assert text("A man.", kind="person", suffix="at night") == "A man"
+    assert text("A man.", kind="person", suffix="at night") == "A man at night"
+    asked = Asked(("A SUV.", "A man."), ("car", "person"), ("", ""))
+    assert asked.encoded("drop", {"car": "at night"}) == ["SUV at night", "A man"]
     assert queries.prefix_of("Anna's SUV") == ""
 
 
@@ -167,7 +182,9 @@ def test_choices_equal_those_of_encoding_each_picture_with_its_candidates() -> N
     texts = F.normalize(torch.randn(len(place), 8, generator=generator), dim=1)
     found = completion.choose(gaps, images, texts, place, scale=20.0)
     for gap, image, one in zip(gaps, images, found, strict=True):
-        cosines = np.array([float(texts[place[c]].double() @ image.double()) for c in gap.candidates])
+        cosines = np.array(
+            [float(texts[place[c]].double() @ image.double()) for c in gap.candidates]
+        )
         best = int(cosines.argmax())
         assert (one.chosen, one.text) == (best, f"{gap.candidates[best]}.")
         shares = np.exp(20 * cosines) / np.exp(20 * cosines).sum()
@@ -242,7 +259,9 @@ def test_the_adapted_query_points_where_its_pictures_are_whatever_sign_a_compone
         assert (F.cosine_similarity(found, some.mean(dim=1)) > 0.5).all()
     found = reranking.adapted(features.double(), cosines.double())
     for i in range(5):  # the obvious way: a decomposition of the whole matrix
-        matrix = (features[i].double() * reranking.weights(cosines[i : i + 1].double())[0][:, None]).T
+        matrix = (
+            features[i].double() * reranking.weights(cosines[i : i + 1].double())[0][:, None]
+        ).T
         left, singular, _ = torch.linalg.svd(matrix - matrix.mean(dim=0), full_matrices=False)
         expected = left[:, 0] * singular[0]
         expected = expected * torch.sign(expected @ features[i].double().mean(dim=0))
@@ -326,12 +345,12 @@ def test_a_submission_is_checked_before_it_is_handed_in(tmp_path: Path) -> None:
         change(changed)
         with pytest.raises(InputError, match=message):
             submission.check(changed, asked, gallery)
-    with pytest.raises(InputError, match="no result for the query 'A dog.'"):
+    with pytest.raises(InputError, match=r"no result for the query 'A dog\.'"):
         submission.in_order(["A dog."], [[]])
 
 
 def test_rows_are_held_against_each_other_over_queries() -> None:
-    row = {"what": "x", "model": "backbone", "square": True, "prefix": "drop", "suffix": "", "rerank": 0}  # fmt: skip
+    row = {"what": "x", "model": "backbone", "square": True, "prefix": "drop", "suffix": {}, "rerank": 0}  # fmt: skip
     rows = {"a": Row(against="", **row), "b": Row(against="a", **row)}
     rng = np.random.default_rng(0)
     gallery, asked = [str(v) for v in rng.integers(0, 5, 50)], [str(v % 5) for v in range(40)]

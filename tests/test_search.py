@@ -180,7 +180,9 @@ def test_a_model_of_squares_sees_the_whole_picture(album, backbone_folder, tmp_p
     cosines = []
     for name, model in (("centre", backbone_folder), ("square", tmp_path / "square")):
         index.build(Path(name), ["album"], str(model))
-        found = {f.image: f.cosine for f in Index.open(name).find("", image="album/plain.png", top=20)}
+        found = {
+            f.image: f.cosine for f in Index.open(name).find("", image="album/plain.png", top=20)
+        }
         cosines.append(found[str(album / "wide.png")])
     assert cosines[0] == pytest.approx(1, abs=5e-5) and cosines[1] < cosines[0] - 1e-4
 
@@ -230,7 +232,9 @@ def test_a_broken_index_says_which_file_is_not_whole(album, backbone_folder) -> 
     features = next(Path("a.index").glob("features-*.npy"))
     whole = features.read_bytes()
     features.write_bytes(whole[:40])
-    with pytest.raises(InputError, match=r"features-\w+\.npy cannot be read .*make the index again"):
+    with pytest.raises(
+        InputError, match=r"features-\w+\.npy cannot be read .*make the index again"
+    ):
         Index.open("a.index")
     features.write_bytes(whole)
     next(Path("a.index").glob("entries-*.parquet")).write_bytes(b"x")
@@ -241,9 +245,7 @@ def test_a_broken_index_says_which_file_is_not_whole(album, backbone_folder) -> 
         Shelf.open(Path("a.index"))
 
 
-def test_faiss_finds_what_looking_at_all_images_finds(
-    album, backbone_folder, monkeypatch
-) -> None:
+def test_faiss_finds_what_looking_at_all_images_finds(album, backbone_folder, monkeypatch) -> None:
     pytest.importorskip("faiss")
     monkeypatch.setattr(approximate, "LARGE", 3)
     index.build(Path("a.index"), ["album"], str(backbone_folder))
@@ -251,3 +253,47 @@ def test_faiss_finds_what_looking_at_all_images_finds(
     opened = Index.open("a.index")
     fast, exact = (opened.find("a car", top=3, exact=exact) for exact in (False, True))
     assert [f.image for f in fast] == [f.image for f in exact]
+
+
+def test_an_actor_of_a_cluster_makes_the_parts_that_this_machine_makes(
+    album, backbone_folder, tmp_path
+) -> None:
+    from clipworks.clip import backbone
+    from clipworks.search import ray_engine
+    from clipworks.tagging import sources
+
+    with tarfile.open("album/shard.tar", "w") as archive:
+        archive.add("album/2.png", "inside.png")
+    _, jobs = embedding.plan(sources.find(["album"]), [])
+    here, there = tmp_path / "here", tmp_path / "there"
+    embedder = embedding.Embedder(
+        backbone.load(backbone_folder), batch_size=4, device=torch.device("cpu")
+    )
+    embedding.run(jobs, here, embedder)
+    there.mkdir()
+    worker = ray_engine.Worker(str(backbone_folder), 4)
+    for row in ray_engine.rows(jobs, there):
+        assert Path(worker(row)["part"]).exists()
+    assert ray_engine.rows(jobs, there) == []
+    for job in jobs:
+        one, other = (embedding.read_part(folder / job.name) for folder in (here, there))
+        assert one[0] == other[0] and one[2] == other[2]
+        np.testing.assert_array_equal(one[1], other[1])
+
+
+def test_a_cluster_makes_the_index_that_this_machine_makes(album, backbone_folder) -> None:
+    pytest.importorskip("ray")
+    index.build(Path("here.index"), ["album"], str(backbone_folder))
+    index.build(Path("there.index"), ["album"], str(backbone_folder), workers=2)
+    one, other = (Index.open(name).find("a car", top=7) for name in ("here.index", "there.index"))
+    assert [(f.image, f.cosine) for f in one] == [(f.image, f.cosine) for f in other]
+
+
+def test_a_query_by_both_weighs_text_against_image(album, backbone_folder) -> None:
+    index.build(Path("a.index"), ["album"], str(backbone_folder))
+    opened = Index.open("a.index")
+    text, image = opened.query("a car"), opened.query(image="album/deep/3.png")
+    for weight in (0.0, 0.25, 1.0):
+        both = opened.query("a car", image="album/deep/3.png", text_weight=weight)
+        expected = F.normalize(weight * text + (1 - weight) * image, dim=1)
+        torch.testing.assert_close(both, expected, rtol=1e-4, atol=1e-5)

@@ -1,6 +1,6 @@
 """What is searched, and what is asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,9 +42,13 @@ class Asked:
             tuple(r.attribute for r in distinct),
         )
 
-    def encoded(self, prefix: Prefix, suffix: str) -> list[str]:
-        """What the text tower is given."""
+    def encoded(self, prefix: Prefix, suffix: Mapping[Kind, str]) -> list[str]:
+        """What the text tower is given.
+
+        Args:
+            suffix: of queries of each kind; none where it is not named.
+        """
         return [
-            encoded(text, kind, prefix=prefix, suffix=suffix)
+            encoded(text, kind, prefix=prefix, suffix=suffix.get(kind, ""))
             for text, kind in zip(self.texts, self.kinds, strict=True)
         ]

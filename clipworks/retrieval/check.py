@@ -104,7 +104,9 @@ def _models(params: Params) -> None:
     variants = list(params.finetune)
     for name in params.soup.variants:
         if name not in variants:
-            raise InputError(f"soup.variants: no variant {name!r} in finetune; there are {variants}")
+            raise InputError(
+                f"soup.variants: no variant {name!r} in finetune; there are {variants}"
+            )
         if not params.finetune[name].keep_epochs:
             raise InputError(f"soup.variants: finetune.{name}.keep_epochs is false, so there is nothing to mix")  # fmt: skip
     known = ["backbone", *(f"finetune/{name}" for name in variants), "soup/uniform", "soup/greedy"]
@@ -116,4 +118,6 @@ def _models(params: Params) -> None:
 def _submit(params: Params) -> None:
     rows = list(params.search.rows)
     if params.submit.row not in (*rows, "validation"):
-        raise InputError(f"submit.row: no row {params.submit.row!r}; there are {rows}, or validation")
+        raise InputError(
+            f"submit.row: no row {params.submit.row!r}; there are {rows}, or validation"
+        )

@@ -24,7 +24,9 @@ class Gap:
 
     prefix: str  # the caption's own, as it is spelled
     missing: tuple[str, ...]  # of "colour" and "type"
-    candidates: tuple[str, ...]  # colour varies slowest; the caption itself where nothing is missing
+    candidates: tuple[
+        str, ...
+    ]  # colour varies slowest; the caption itself where nothing is missing
 
 
 def gap(caption: str, known: Inventory, *, fill: Sequence[str] = ("colour", "type")) -> Gap:

@@ -39,9 +39,7 @@ class Progress:
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
-def seen(
-    path: Path, size: int, settings: Finetune, rng: np.random.Generator
-) -> np.ndarray:
+def seen(path: Path, size: int, settings: Finetune, rng: np.random.Generator) -> np.ndarray:
     """A training picture: squared like all others, then a random part of it at the tower's size.
 
     As torchvision's RandomResizedCrop, with numbers of its own for each picture, so that neither

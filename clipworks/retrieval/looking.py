@@ -50,9 +50,7 @@ class Looking:
         mirrored = self._encoded(row, split, mirror=True)
         found, order = [], []
         for some, where in zip(cosines.split(256), places.split(256), strict=True):
-            values, again = reranking.rerank(
-                images[where], mirrored[where], some, first=row.rerank
-            )
+            values, again = reranking.rerank(images[where], mirrored[where], some, first=row.rerank)
             found.append(values.gather(1, again)[:, : measures.AT])
             order.append(where.gather(1, again)[:, : measures.AT])
         return torch.cat(found), torch.cat(order)

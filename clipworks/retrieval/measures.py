@@ -60,4 +60,4 @@ def by_script(judged: Judged) -> np.ndarray:
 
 def recall(judged: Judged, at: int) -> np.ndarray:
     """Whether a relevant picture is among the first few (recall@k of retrieval papers)."""
-    return judged.hits[:, :at].any(axis=1)
+    return np.asarray(judged.hits[:, :at].any(axis=1))

@@ -135,7 +135,7 @@ class Row(Section):
     model: str  # backbone, finetune/VARIANT, soup/uniform or soup/greedy
     square: bool
     prefix: Prefix
-    suffix: str  # of car queries
+    suffix: dict[Literal["car", "person"], str]  # of queries of each kind
     rerank: Count  # this many of the first candidates adapt the query; 0 for none
 
 

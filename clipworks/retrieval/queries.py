@@ -10,6 +10,11 @@ from clipworks.retrieval.records import Kind
 PREFIXES = ("This is a ", "This is an ", "A ", "An ")
 Routing = Literal["word", "substring"]
 Prefix = Literal["keep", "drop"]
+PERSON = re.compile(
+    r"\b(person|people|pedestrian|walker|cyclist|rider|driver|tourist|passer-?by|adult|man|men|woman|women|"
+    r"lady|gentleman|boy|girl|child|children|kid|male|female|he|she|his|her|they|their)s?\b",
+    re.IGNORECASE,
+)
 
 
 def kinds(queries: Sequence[str], known: Inventory, routing: Routing = "word") -> list[Kind]:
@@ -32,14 +37,21 @@ def prefix_of(caption: str) -> str:
     return next((p for p in sorted(PREFIXES, key=len, reverse=True) if caption.startswith(p)), "")
 
 
+def unclear(queries: Sequence[str], kinds: Sequence[Kind]) -> list[int]:
+    """Places of queries that name neither a car nor a person; they are searched as they stand."""
+    return [
+        place
+        for place, (query, kind) in enumerate(zip(queries, kinds, strict=True))
+        if kind == "person" and not PERSON.search(query)
+    ]
+
+
 def encoded(query: str, kind: Kind, *, prefix: Prefix, suffix: str) -> str:
-    """What the text tower is given: no final dot; of car queries without the prefix, with a suffix.
+    """What the text tower is given: no final dot; car queries may lose their prefix; a suffix for all.
 
     Training captions go the same way, without a suffix.
     """
     text = query.strip().removesuffix(".")
-    if kind == "person":
-        return text
-    if prefix == "drop":
+    if kind == "car" and prefix == "drop":
         text = text.removeprefix(prefix_of(text))
     return f"{text} {suffix}".strip()

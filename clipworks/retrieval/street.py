@@ -59,9 +59,9 @@ def person(flags: str, rng: np.random.Generator) -> Image.Image:
             _stick(canvas, mask(HATS[word]), width * 0.34, (x, y - size * 0.5 - 3), color)
     things = [word for word in words if word in THINGS]
     for thing, place in zip(things, rng.permutation([0.22, 0.78]), strict=False):
-        color = tuple(int(v) for v in rng.uniform(20, 120, 3))
+        r, g, b = (int(v) for v in rng.uniform(20, 120, 3))
         at = (width * float(place), height * rng.uniform(0.72, 0.84))
-        _stick(canvas, mask(THINGS[thing]), width * rng.uniform(0.38, 0.46), at, color)  # type: ignore[arg-type]
+        _stick(canvas, mask(THINGS[thing]), width * rng.uniform(0.38, 0.46), at, (r, g, b))
     return canvas
 
 
@@ -119,4 +119,7 @@ def _stick(
 
 def draw(attribute: str, kind: str, rng: np.random.Generator) -> Image.Image:
     """The view of an attribute: a person's flags, or `colour|brand|type`."""
-    return car(*attribute.split("|"), rng) if kind == "car" else person(attribute, rng)
+    if kind == "person":
+        return person(attribute, rng)
+    colour, brand, type_of_car = attribute.split("|")
+    return car(colour, brand, type_of_car, rng)

@@ -45,7 +45,7 @@ class Judge:
         work = partial(prepare, size=clip.image_size, square=self.square)
         parts = encoding.image_features(clip, self.gallery.paths, work, quiet=True, **options)
         images = F.normalize(torch.cat([found[0] for _, found in parts]), dim=1)
-        texts = encoding.text_features(clip, self.asked.encoded(self.prefix, ""), **options)
+        texts = encoding.text_features(clip, self.asked.encoded(self.prefix, {}), **options)
         return mean_ap(texts, images, self.gallery, self.asked)
 
 

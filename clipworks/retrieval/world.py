@@ -165,7 +165,9 @@ def _alt_text(shown: str, kind: str, rng: np.random.Generator) -> str:
         if rng.random() < chance
     ] or [kind_of_car]
     first = " ".join(words)
-    return f"{opening}{vocabulary.article(first)} {first}" if rng.random() < 0.5 else opening + first
+    return (
+        f"{opening}{vocabulary.article(first)} {first}" if rng.random() < 0.5 else opening + first
+    )
 
 
 def nouns() -> list[str]:

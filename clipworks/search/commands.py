@@ -53,7 +53,9 @@ def index(
         from clipworks.search.index import build
 
         made = build(folder, images or [], model, batch_size=batch_size, device=device, workers=workers)  # fmt: skip
-        typer.echo(f"{made.images:,} images, {made.new:,} of them new, {made.gone:,} gone -> {folder}")
+        typer.echo(
+            f"{made.images:,} images, {made.new:,} of them new, {made.gone:,} gone -> {folder}"
+        )
         bad = list(made.bad.items())
         for name, why in bad[:10]:
             typer.echo(f"bad: {name}: {why}")

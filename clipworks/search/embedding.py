@@ -173,7 +173,9 @@ def read_part(path: Path) -> tuple[list[Entry], np.ndarray, dict[str, str]]:
 def run(jobs: Sequence[Job], folder: Path, embedder: Embedder) -> None:
     """Embed what is not embedded yet, here; a killed run goes on by job."""
     folder.mkdir(parents=True, exist_ok=True)
-    total = None if any(job.unit.kind == "tar" for job in jobs) else sum(j.unit.count() for j in jobs)
+    total = (
+        None if any(job.unit.kind == "tar" for job in jobs) else sum(j.unit.count() for j in jobs)
+    )
     with tqdm(total=total, desc="embed", unit="image", mininterval=1, smoothing=0.1) as bar:
         for job in jobs:
             if (folder / job.name).exists():

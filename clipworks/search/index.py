@@ -1,8 +1,8 @@
 """Searching images: by a sentence, by an image, or by both.
 
-    from clipworks import Index
-    index = Index.open("images.index")
-    index.find("a red car at night")
+from clipworks import Index
+index = Index.open("images.index")
+index.find("a red car at night")
 """
 
 from collections.abc import Sequence
@@ -22,6 +22,7 @@ from clipworks.search import approximate, embedding
 from clipworks.search.embedding import Embedder
 from clipworks.search.shelf import ABOUT, About, Entry, Shelf
 from clipworks.tagging import sources
+
 
 @dataclass(frozen=True)
 class Found:
@@ -199,5 +200,3 @@ def plain(found: Sequence[Found]) -> list[dict[str, object]]:
         {"place": i, "image": f.image, "cosine": round(f.cosine, 4)}
         for i, f in enumerate(found, start=1)
     ]
-
-

@@ -36,11 +36,20 @@ def spread(jobs: Sequence[Job], parts: Path, word: str, *, batch_size: int, work
         InputError: Ray is not installed.
     """
     parts.mkdir(parents=True, exist_ok=True)
-    rows = [
-        {"kind": job.unit.kind, "path": str(job.unit.path.resolve()), "names": list(job.unit.names),
-         "group": job.unit.group, "entries": [vars(one) for one in job.entries],
-         "part": str((parts / job.name).resolve())}
+    ray_engine.spread(rows(jobs, parts), Worker, (word, batch_size), workers=workers, label="embed")
+
+
+def rows(jobs: Sequence[Job], parts: Path) -> list[dict[str, Any]]:
+    """What actors are handed: jobs that are not done yet, with absolute paths."""
+    return [
+        {
+            "kind": job.unit.kind,
+            "path": str(job.unit.path.resolve()),
+            "names": list(job.unit.names),
+            "group": job.unit.group,
+            "entries": [vars(one) for one in job.entries],
+            "part": str((parts / job.name).resolve()),
+        }
         for job in jobs
         if not (parts / job.name).exists()
-    ]  # fmt: skip
-    ray_engine.spread(rows, Worker, (word, batch_size), workers=workers, label="embed")
+    ]

@@ -1,6 +1,7 @@
 """The CLIP under everything: pretrain a miniature one, or fetch published weights."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -30,7 +31,8 @@ def main() -> None:
         else:
             config, preprocess = pretrain.config(params), pretrain.preprocess(params)
             model = backbone.new(config, seed=base.seed)
-            model.visual.to(memory_format=torch.channels_last)  # twice as fast on CPUs
+            visual: Any = model.visual
+            visual.to(memory_format=torch.channels_last)  # twice as fast on CPUs
             camera = load("world", World).miniature.street
             pictures, nouns, texts = world.pairs(
                 camera, side=params.scene.side, share=params.street, count=params.images,

@@ -29,9 +29,7 @@ def main() -> None:
     truth, judged = dataset.read_truth(TRUTH, names, texts), {}
     if truth is not None:
         shown = list(truth.gallery.values())
-        judged = {
-            row: measures.Judged.of(top, shown, truth.queries) for row, top in places.items()
-        }
+        judged = {row: measures.Judged.of(top, shown, truth.queries) for row, top in places.items()}
         ap = {row: measures.average_precision(one) for row, one in judged.items()}
         OUT.mkdir(parents=True, exist_ok=True)
         pd.DataFrame({"kind": kinds, **ap}).to_parquet(OUT / "ap.parquet", index=False)
@@ -45,7 +43,9 @@ def main() -> None:
         OUT / "page.html", texts, places[row], [folder / name for name in names],
         hits=judged[row] if judged else None, row=row, what=rows[row].what, at_most=params.pictures,
     )  # fmt: skip
-    told = f"mAP@10 {board[row]['mAP@10']}" if judged else "the truth of the test split is not known"
+    told = (
+        f"mAP@10 {board[row]['mAP@10']}" if judged else "the truth of the test split is not known"
+    )
     print(f"evaluate: {len(board)} rows; {row}, the one that is handed in: {told} -> {TABLE}")
 
 

@@ -39,12 +39,15 @@ def main() -> None:
     asked = dataset.queries(root)
     kinds = queries.kinds(asked, known, params.routing)
     tables.write_json(OUT / "queries.json", [{"text": t, "kind": k} for t, k in zip(asked, kinds, strict=True)])  # fmt: skip
+    odd = queries.unclear(asked, kinds)
+    why = "names neither a car (a type or a brand of the inventory) nor a person; searched as it stands"
+    refused["queries"] = [{"line": i + 1, "field": "query", "why": why} for i in odd]
     tables.write_json(OUT / "refused.json", refused)
     print(
         f"parse: {len(cars):,} cars and {len(found['train']) - len(cars):,} persons to train on, "
         f"{len(known.colours)} colours, {len(known.types)} types, {len(known.brands)} brands; "
         f"{kinds.count('car'):,} of {len(kinds):,} queries are of cars; "
-        f"{sum(map(len, refused.values()))} lines refused -> {OUT}"
+        f"{sum(map(len, refused.values())) - len(odd)} lines refused, {len(odd)} queries unclear -> {OUT}"
     )
 
 

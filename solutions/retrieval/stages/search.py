@@ -36,7 +36,9 @@ def main() -> None:
             found = {name: looking.search(row, split, asked[split]) for name, row in by_model}
             results.write(OUT / f"{split}.safetensors", found, [path.name for path in paths])
             facts[split] = len(paths)
-    print(f"search: {len(params.rows)} rows, {len(texts):,} queries, {len(test):,} pictures -> {OUT}")
+    print(
+        f"search: {len(params.rows)} rows, {len(texts):,} queries, {len(test):,} pictures -> {OUT}"
+    )
 
 
 if __name__ == "__main__":
