@@ -238,6 +238,8 @@ def test_fine_tuning_learns_and_locked_towers_stay(project) -> None:
         )  # fmt: skip
         progress = work.run()
         assert progress.best_epoch == 3
+        kept = [work.checkpoint(epoch).exists() for epoch in range(4)]
+        assert kept == [changes.get("keep_epochs", True)] * 3 + [True]
         after = clip.model.state_dict()
         changed = {k: not torch.equal(before[k], after[k]) for k in before}
         return [row["loss"] for row in progress.history], changed
@@ -249,7 +251,7 @@ def test_fine_tuning_learns_and_locked_towers_stay(project) -> None:
     _, changed = train(lock_image=True)
     assert not any(v for k, v in changed.items() if k.startswith("visual."))
     assert changed["text_projection"]
-    _, changed = train(lock_text=True, accumulation=3, checkpointing=True)
+    _, changed = train(lock_text=True, accumulation=3, checkpointing=True, keep_epochs=False)
     assert changed["visual.attnpool.v_proj.weight"] and not changed["text_projection"]
 
 
@@ -356,6 +358,7 @@ def test_an_empty_gallery_and_a_broken_picture_stop_with_their_names(project) ->
         ({"soup.variants": ["best"]}, r"soup\.variants: no variant 'best' in finetune"),
         ({"finetune.completed.keep_epochs": False}, r"finetune\.completed\.keep_epochs is false"),
         ({"submit.row": "best"}, r"submit\.row: no row 'best'; there are .*or validation"),
+        ({"launcher": "torchrum --nproc_per_node 2"}, r"launcher: there is no command 'torchrum' here"),
         ({"finetune.hard.stop": 31}, r"stop 31 exceeds epochs 30"),
         ({"finetune.hard.crop": [1.0, 0.9]}, r"crop .*the smaller first"),
         ({"finetune.hard.lock_image": True, "finetune.hard.lock_text": True}, r"one tower must learn"),
@@ -449,3 +452,11 @@ def test_the_contests_settings_can_be_put_in_and_pass_but_for_what_is_not_here(p
     lines = str(refused.value).splitlines()[1:]
     assert len(lines) == 2 and "world.folder" in lines[0] and "laion2b_s39b_b160k" in lines[1]
     assert "can be run" not in CliRunner().invoke(app, ["check"]).output
+
+
+def test_the_table_in_the_readme_is_the_one_that_was_measured() -> None:
+    from bench.retrieval_seeds import markdown
+
+    found = tables.read_json(SOLUTION / "metrics/seeds.json")
+    assert markdown(found) in (SOLUTION / "README.md").read_text()
+    assert set(found) == set(tables.read_json(SOLUTION / "metrics/table.json"))

@@ -1,5 +1,6 @@
 """What can be known to fail in the retrieval pipeline before a CLIP is trained or loaded."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -43,6 +44,7 @@ class Params(BaseModel):
     search: Search
     submit: Submit
     evaluate: Evaluate
+    launcher: str  # of finetune: python, or a launcher of several processes
 
 
 def load(path: Path = PARAMS) -> Params:
@@ -61,6 +63,7 @@ def check(params: Params) -> None:
 
 def _checks(params: Params) -> Iterator[Callable[[], None]]:
     yield partial(_device, params)
+    yield partial(_launcher, params)
     yield partial(_world, params)
     if params.backbone.source == "pretrained":
         yield partial(_pretrained, params.backbone)
@@ -77,6 +80,15 @@ def _device(params: Params) -> None:
         for name, variant in params.finetune.items():
             if variant.precision == "fp16":
                 raise InputError(f"finetune.{name}.precision: fp16 needs a GPU, and base.device is cpu")  # fmt: skip
+
+
+def _launcher(params: Params) -> None:
+    word = (params.launcher.split() or [""])[0]
+    if shutil.which(word) is None:
+        raise InputError(
+            f"launcher: there is no command {word!r} here; python, or for several processes torchrun "
+            "--nproc_per_node 2, or on GPUs accelerate launch --num_processes 2"
+        )
 
 
 def _world(params: Params) -> None:

@@ -8,7 +8,6 @@ Truck Minivan` is their most frequent one.) Every candidate is encoded once, who
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -108,10 +107,3 @@ def distinct(gaps: Sequence[Gap]) -> dict[str, int]:
     """All candidates, each once, with its place."""
     texts = dict.fromkeys(text for one in gaps for text in one.candidates)
     return {text: i for i, text in enumerate(texts)}
-
-
-def probabilities(cosines: np.ndarray, scale: float = 1.0) -> np.ndarray:
-    """Softmax over candidates; nan behind the last one stays nan."""
-    logits = scale * cosines
-    shares = np.exp(logits - np.nanmax(logits, axis=1, keepdims=True))
-    return shares / np.nansum(shares, axis=1, keepdims=True)

@@ -225,6 +225,12 @@ class Finetuning:
         draft = self._scratch / "epoch.tmp"
         save_file(state, str(draft))
         draft.replace(self.checkpoint(epoch))
+        best = self.checkpoint(self._progress.best_epoch)
+        for other in (
+            () if self._settings.keep_epochs else self._scratch.glob("epoch_*.safetensors")
+        ):
+            if other != best:
+                other.unlink()
         modules: dict[str, nn.Module | None] = {"model": self._clip.model}
         save_state(self._scratch, modules, {}, self._optimizer, vars(self._progress))
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 State = dict[str, Tensor]
@@ -83,9 +82,3 @@ def greedy(
 def like(state: State, other: State) -> State:
     """A state in the number formats of another."""
     return {name: value.to(other[name].dtype) for name, value in state.items()}
-
-
-def distance(state: State, other: State) -> float:
-    """Mean squared difference of all weights."""
-    total = sum(float((state[n].double() - other[n].double()).square().sum()) for n in other)
-    return total / sum(torch.numel(v) for v in other.values())
