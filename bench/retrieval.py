@@ -2,8 +2,9 @@
 
     python -m bench.retrieval [--full]
 
-completion_ratio: types and colours of 12,000 cars (quick: 2,000) by a small text tower, against
-encoding each picture's candidates again with the model kept in memory; the same are chosen.
+completion_ratio: types and colours of 46,117 cars, as many as the contest's (quick: 4,000), by a small
+text tower, against encoding each picture's candidates again with the model kept in memory, which is
+timed on every eighth car and counted eight times; the same are chosen.
 search_ratio: 1,500 x 6,000 x 1,280 (quick: 300 x 2,000), against products by broadcasting, sixteen
 pictures at a time, and sorting everything; the same ten are found. Each way in a process of its own,
 so that peak memory is its own. Then one query, and 64 at once, over 1,000,000 x 512 on disk (quick:
@@ -62,7 +63,7 @@ def captions(count: int) -> list[str]:
 
 def complete_once(clip: Backbone, texts: list[str], images: Tensor) -> list[str]:
     """Our way."""
-    gaps = [completion.gap(text, KNOWN) for text in texts]
+    gaps = completion.gaps(texts, KNOWN)
     place = completion.distinct(gaps)
     features = encoding.text_features(clip, list(place), batch_size=256, device=CPU)
     return [one.text for one in completion.choose(gaps, images, features, place)]
@@ -86,12 +87,18 @@ def completion_ratio(count: int) -> dict[str, Any]:
     clip = backbone.frozen(model, CONFIG, {}, name="bench")
     texts = captions(count)
     images = F.normalize(torch.randn(count, 128, generator=torch.Generator().manual_seed(0)), dim=1)
-    same = complete_once(clip, texts, images) == complete_again(clip, texts, images)
-    slow, fast = alternate(
-        lambda: complete_again(clip, texts, images), lambda: complete_once(clip, texts, images), 1
-    )
-    return {"completion_ratio": round(slow / fast, 1), "completion_slow_s": round(slow, 2),
-            "completion_fast_s": round(fast, 3), "completion_same": same, "cars": count}  # fmt: skip
+    found: dict[str, list[str]] = {}
+
+    def slow() -> None:
+        found["slow"] = complete_again(clip, texts[::8], images[::8])
+
+    def fast() -> None:
+        found["fast"] = complete_once(clip, texts, images)
+
+    sample, whole = alternate(slow, fast, 1)
+    return {"completion_ratio": round(8 * sample / whole, 1), "completion_slow_s": round(8 * sample, 1),
+            "completion_fast_s": round(whole, 2), "completion_same": found["slow"] == found["fast"][::8],
+            "cars": count}  # fmt: skip
 
 
 def unit(count: int, dim: int, seed: int) -> Tensor:
@@ -112,12 +119,19 @@ def one_search(way: str, queries: int, gallery: int) -> dict[str, Any]:
     asked, pictures = unit(queries, 1280, 1), unit(gallery, 1280, 2)
     search = by_broadcasting if way == "slow" else lambda q, g: ranking.search(q, g, 10)[1]
     search(asked[:16], pictures[:64])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far (Linux)
+    before = _peak()
     took = statistics.median(seconds(lambda: search(asked, pictures)) for _ in range(3))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = _peak()
     found = search(asked, pictures)
     return {"s": took, "MiB": round(peak - before), "found": int((found * torch.arange(1, 11)).sum()),
             "first": found[:, 0].tolist()}  # fmt: skip
+
+
+def _peak() -> float:
+    """MiB that this process has held at most."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def search_ratio(queries: int, gallery: int) -> dict[str, Any]:
@@ -183,7 +197,7 @@ def main() -> None:
         print(json.dumps(one_search(way, queries, gallery)))
         return
     full = options(__doc__ or "").full
-    found = completion_ratio(12_000 if full else 2_000)
+    found = completion_ratio(46_117 if full else 4_000)
     print(found)
     found |= search_ratio(*((1500, 6000) if full else (300, 2000)))
     print(found)

@@ -1,6 +1,7 @@
 """Small real things that the tests share: a tiny CLIP on disk, a working folder, captions."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -76,20 +77,28 @@ def encoded(tmp_path_factory, clip) -> Path:
     return out
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that the first process that asks makes; the others wait for it."""
+    from filelock import FileLock
+
+    base = factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, done = base / name / "project", base / name / "done"
+    with FileLock(base / f"{name}.lock"):
+        if not done.exists():
+            make(folder)
+            done.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The thimble world, every stage run once, by the first process that asks. Copy it to change it."""
     import thimble
-    from filelock import FileLock
 
-    base = tmp_path_factory.getbasetemp()
-    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    folder, done = base / "thimble/project", base / "thimble/done"
-    with FileLock(base / "thimble.lock"):
-        if not done.exists():
-            thimble.run_stages(thimble.copy(folder))
-            done.touch()
-    return folder
+    return made_once(
+        tmp_path_factory, "thimble", lambda folder: thimble.run_stages(thimble.copy(folder))
+    )
 
 
 @pytest.fixture(scope="session")

@@ -174,7 +174,8 @@ def test_a_gap_is_filled_with_types_and_colours_and_never_with_a_brand() -> None
 
 def test_choices_equal_those_of_encoding_each_picture_with_its_candidates() -> None:
     captions = ["A white Falco.", "A SUV.", "A Hongyan.", "A red Falco.", "A red SUV."] * 3
-    gaps = [completion.gap(caption, KNOWN) for caption in captions]
+    gaps = completion.gaps(captions, KNOWN)
+    assert gaps == [completion.gap(caption, KNOWN) for caption in captions]
     place = completion.distinct(gaps)
     assert sorted(place.values()) == list(range(len({c for g in gaps for c in g.candidates})))
     generator = torch.Generator().manual_seed(3)

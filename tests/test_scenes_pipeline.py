@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from conftest import made_once
 from PIL import Image
 from test_pipeline import imported, rooms
 
@@ -66,16 +67,18 @@ def run(name: str, monkeypatch: pytest.MonkeyPatch | None = None) -> None:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
     """The solution with everything small, every stage run once. Not to be changed: copy it."""
-    folder = tmp_path_factory.mktemp("scenes") / "project"
-    shutil.copytree(SOLUTION / "data/templates", folder / "data/templates")
-    shutil.copyfile(SOLUTION / "data/none", folder / "data/none")
-    shutil.copyfile(SOLUTION / "params.yaml", folder / "params.yaml")
-    change(folder, SMALL)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        for stage in ORDER:
-            run(stage)
-    return folder
+
+    def make(folder: Path) -> None:
+        shutil.copytree(SOLUTION / "data/templates", folder / "data/templates")
+        shutil.copyfile(SOLUTION / "data/none", folder / "data/none")
+        shutil.copyfile(SOLUTION / "params.yaml", folder / "params.yaml")
+        change(folder, SMALL)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            for stage in ORDER:
+                run(stage)
+
+    return made_once(tmp_path_factory, "scenes", make)
 
 
 def test_the_pipeline_ends_with_a_table_a_submission_and_a_confusion_matrix(finished) -> None:

@@ -56,6 +56,14 @@ def gap(caption: str, known: Inventory, *, fill: Sequence[str] = ("colour", "typ
     return Gap(prefix, missing, candidates)
 
 
+def gaps(
+    captions: Sequence[str], known: Inventory, *, fill: Sequence[str] = ("colour", "type")
+) -> list[Gap]:
+    """The candidates of many captions; the same captions share theirs."""
+    made = {caption: gap(caption, known, fill=fill) for caption in dict.fromkeys(captions)}
+    return [made[caption] for caption in captions]
+
+
 @dataclass(frozen=True)
 class Choice:
     """What was filled in, and how sure it is."""
@@ -105,5 +113,5 @@ def choose(
 
 def distinct(gaps: Sequence[Gap]) -> dict[str, int]:
     """All candidates, each once, with its place."""
-    texts = dict.fromkeys(text for one in gaps for text in one.candidates)
+    texts = dict.fromkeys(text for one in dict.fromkeys(gaps) for text in one.candidates)
     return {text: i for i, text in enumerate(texts)}

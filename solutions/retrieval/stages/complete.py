@@ -28,7 +28,7 @@ def main() -> None:
     records, files = parsed.read(RECORDS)
     known, device = Inventory.load(INVENTORY), runtime.pick_device(base.device)
     cars = [i for i, record in enumerate(records) if record.kind == "car"]
-    gaps = [completion.gap(records[i].caption, known, fill=params.fill) for i in cars]
+    gaps = completion.gaps([records[i].caption for i in cars], known, fill=params.fill)
     place = completion.distinct(gaps)
     with runtime.measured("complete", device, candidates=len(place)):
         clip = backbone.load(BACKBONE)
