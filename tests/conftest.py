@@ -153,3 +153,21 @@ def album(tmp_dir) -> Path:
     photograph(50, 30).save(folder / "really a png.jpg", "PNG")
     (folder / "notes.txt").write_text("no picture")
     return folder
+
+
+@pytest.fixture(scope="session")
+def finished_street(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The retrieval solution, small, every stage run once. Copy it to change it."""
+    import retrieving
+
+    return made_once(tmp_path_factory, "retrieval", retrieving.make)
+
+
+@pytest.fixture
+def street(finished_street: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, to be changed; the working folder."""
+    import shutil
+
+    shutil.copytree(finished_street, tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    return tmp_path / "project"

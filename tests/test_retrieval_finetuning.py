@@ -1,0 +1,144 @@
+"""Fine-tuning and searching: killed, spread over processes, with parts that stay as they are."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from retrieving import Killed, run
+from safetensors.torch import load_file
+from test_scenes_pipeline import change
+
+from clipworks.clip import backbone, encoding
+from clipworks.retrieval import dataset, finetuning
+from clipworks.retrieval.params import Finetune
+
+
+def test_a_killed_training_goes_on_and_ends_with_the_same_weights(street, monkeypatch) -> None:
+    shutil.rmtree("scratch", ignore_errors=True)
+    whole = load_file("models/finetune/soft/open_clip_model.safetensors")
+    curve = Path("data/finetune/soft.tsv").read_bytes()
+    epochs: list[int] = []
+    epoch = finetuning.Finetuning._epoch
+
+    def counted(self, number: int, bar) -> float:
+        epochs.append(number)
+        if len(epochs) == 2:
+            raise Killed
+        return epoch(self, number, bar)
+
+    monkeypatch.setattr(finetuning.Finetuning, "_epoch", counted)
+    with pytest.raises(Killed):
+        run("finetune@soft")
+    shutil.rmtree("models/finetune/soft")
+    run("finetune@soft")
+    assert epochs == [0, 1, 1]
+    again = load_file("models/finetune/soft/open_clip_model.safetensors")
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+    assert Path("data/finetune/soft.tsv").read_bytes() == curve
+    assert not list(Path("scratch/finetune").glob("soft-*"))
+
+
+def test_a_killed_search_goes_on_and_finds_the_same(street, monkeypatch) -> None:
+    before = Path("data/search/test.safetensors").read_bytes()
+    monkeypatch.setattr(encoding, "PER_FILE", 8)
+    features, calls = encoding.image_features, []
+
+    def counted(*arguments, **options):
+        calls.append(options.get("label"))
+        if len(calls) == kill:
+            raise Killed
+        return features(*arguments, **options)
+
+    monkeypatch.setattr(encoding, "image_features", counted)
+    kill = 0
+    shutil.rmtree("scratch")
+    run("search")
+    whole = len(calls)
+    kill = whole + 9
+    shutil.rmtree("scratch")
+    with pytest.raises(Killed):
+        run("search")
+    run("search")
+    assert len(calls) == 2 * whole + 1  # only the part that was in hand is encoded again
+    assert Path("data/search/test.safetensors").read_bytes() == before
+    change(street, {"search.rows.suffix.suffix.car": "at night"})
+    run("search")
+    assert len(calls) == 2 * whole + 1  # other words ask for no picture again
+
+
+def test_fine_tuning_learns_and_locked_towers_stay(street) -> None:
+    settings = yaml.safe_load(Path("params.yaml").read_text())["finetune"]["hard"]
+    pairs = [(Path(f), t) for f, t in dataset.read_pairs(Path("data/prepare/raw.csv"))]
+
+    def train(**changes) -> tuple[list[float], dict[str, bool]]:
+        from clipworks.kit import runtime
+
+        clip = backbone.load(Path("models/backbone"))
+        before = {k: v.clone() for k, v in clip.model.state_dict().items()}
+        values = iter([0.5, 0.25, 0.5, 0.75, 0.1, 0.1])
+        work = finetuning.Finetuning(
+            clip, pairs, Finetune(**{**settings, "stop": 4, "lr": 2e-3, **changes}), seed=0,
+            accelerator=runtime.accelerator(torch.device("cpu"), "fp32"),
+            judge=lambda _: next(values), alike=[t for _, t in pairs], scratch=Path(f"scratch/{len(str(changes))}"), label="x",
+        )  # fmt: skip
+        progress = work.run()
+        assert progress.best_epoch == 3
+        kept = [work.checkpoint(epoch).exists() for epoch in range(4)]
+        assert kept == [changes.get("keep_epochs", True)] * 3 + [True]
+        after = clip.model.state_dict()
+        changed = {k: not torch.equal(before[k], after[k]) for k in before}
+        return [row["loss"] for row in progress.history], changed
+
+    losses, changed = train()
+    assert losses[-1] < losses[0]
+    assert changed["text_projection"] and changed["visual.layer1.0.conv1.weight"]
+    assert not any(v for k, v in changed.items() if "running" in k)  # batch norms' statistics
+    _, changed = train(lock_image=True)
+    assert not any(v for k, v in changed.items() if k.startswith("visual."))
+    assert changed["text_projection"]
+    _, changed = train(lock_text=True, accumulation=3, checkpointing=True, keep_epochs=False)
+    assert changed["visual.attnpool.v_proj.weight"] and not changed["text_projection"]
+
+
+SCRIPT = """
+import sys, torch
+from pathlib import Path
+import yaml
+from clipworks.clip import backbone
+from clipworks.kit import runtime
+from clipworks.retrieval import dataset, finetuning
+from clipworks.retrieval.params import Finetune
+
+torch.set_num_threads(1)
+clip = backbone.load(Path("models/backbone"))
+settings = yaml.safe_load(Path("params.yaml").read_text())["finetune"][sys.argv[2]]
+pairs = [(Path(f), t) for f, t in dataset.read_pairs(Path("data/prepare/raw.csv"))]
+work = finetuning.Finetuning(
+    clip, pairs, Finetune(**{**settings, "stop": 1}), seed=0, judge=lambda _: 0.5, label="x",
+    alike=[t[:4] for _, t in pairs],
+    accelerator=runtime.accelerator(torch.device("cpu"), "fp32"), scratch=Path(sys.argv[1]),
+)
+work.run()
+print(work._accelerator.num_processes)
+"""
+
+
+def test_two_processes_learn_what_one_learns(street) -> None:
+    Path("script.py").write_text(SCRIPT)
+    single = [sys.executable, "script.py", "one", "soft"]  # targets are shared over both processes
+    double = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+              "script.py", "two", "soft"]  # fmt: skip
+    for command, count in ((single, "1"), (double, "2")):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert count in done.stdout
+    one, two = (load_file(f"{name}/epoch_01.safetensors") for name in ("one", "two"))
+    start = load_file("models/backbone/open_clip_model.safetensors")
+    floats = [name for name in start if start[name].is_floating_point()]
+    moved = max(float((one[name] - start[name]).abs().max()) for name in floats)
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], rtol=0, atol=moved * 0.05)
