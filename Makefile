@@ -3,6 +3,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Stages and tests are many short processes: each would compile the library again.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Each folder in solutions/ is a pipeline of its own: `make NAME` runs it.
 SOLUTIONS := $(notdir $(wildcard solutions/*))

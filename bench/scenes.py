@@ -19,7 +19,8 @@ from PIL import Image
 from bench.timing import seconds
 from clipworks.clip import backbone
 from clipworks.clip.backbone import Backbone
-from clipworks.scenes import cache, encoding, sharpening
+from clipworks.kit import images
+from clipworks.scenes import cache, encoding
 from clipworks.scenes.cache import Cache
 from clipworks.scenes.classify import PLAIN
 from clipworks.scenes.prompts import PromptSet, build
@@ -56,7 +57,7 @@ def photographs(folder: Path) -> list[Path]:
 def encode(clip: Backbone, paths: list[Path]) -> np.ndarray:
     """What the stage does with the pictures of one model at one sharpening."""
     found = encoding.image_features(
-        clip, paths, [2.0], batch_size=BATCH, read=sharpening.read, device=CPU
+        clip, paths, [2.0], batch_size=BATCH, read=images.as_stored, device=CPU
     )
     return torch.cat([features for _, features in found], dim=1).numpy()
 

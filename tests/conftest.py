@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
+# Large packages before any module of ours: jaxtyping watches those, and where one of them imports a
+# package first, Python compiles that anew instead of reading what pip compiled.
+# isort: off
+import torch
+import pandas  # noqa: F401
+import sklearn.metrics  # noqa: F401
 import clipworks.kit.torchvision_ops  # noqa: F401  (before anything imports torchvision)
+import open_clip  # noqa: F401
+import openai  # noqa: F401
+
+# isort: on
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing may download
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -54,7 +64,6 @@ def clip(backbone_folder: Path):
 def encoded(tmp_path_factory, clip) -> Path:
     """Captions of six classes, encoded by the tiny CLIP."""
     import numpy as np
-    import torch
 
     from clipworks.clip import features
     from clipworks.kit.tables import Writer
@@ -104,7 +113,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def models(clip):
     """Class features of a hand prompt and of two tuned ones."""
-    import torch
 
     from clipworks.clip import hand
     from clipworks.tuning.prompts import Prompts

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 from torch.nn import functional as F
 
 from clipworks.clip.visual import normalise
+from clipworks.kit import images
 from clipworks.kit.errors import InputError
 from clipworks.retrieval import (
     completion,
@@ -135,7 +136,7 @@ def test_queries_are_shortened_and_lengthened(texts) -> None:
 def test_squares(values, texts, meta) -> None:
     about = meta["pad"]
     for name, file in texts["pad/files"].items():
-        image = squares.read(Path(FOLDER) / file)
+        image = images.as_stored(Path(FOLDER) / file)
         np.testing.assert_array_equal(np.asarray(image), values[f"pad/{name}/rgb"])
         np.testing.assert_array_equal(np.asarray(squares.pad(image)), values[f"pad/{name}/square"])
         pixels = squares.fit(image, about["input_side"], "longest")

@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 import clipworks.kit.torchvision_ops  # noqa: F401
 from clipworks.clip.hand import imagenet_templates
 from clipworks.clip.visual import normalise
+from clipworks.kit import images
 from clipworks.scenes import folder, pooling, prompts, sharpening, submissions
 
 FOLDER = os.environ.get("CLIPWORKS_PARITY_SCENES", "")
@@ -43,7 +44,7 @@ def owner_of(counts: np.ndarray) -> np.ndarray:
 
 def test_sharpening_is_equal_bit_for_bit(values, meta, texts) -> None:
     for name, side in meta["sharpen"]["sides"].items():
-        picture = sharpening.read(Path(FOLDER) / texts["sharpen/files"][name])
+        picture = images.as_stored(Path(FOLDER) / texts["sharpen/files"][name])
         resized = values[f"sharpen/{name}/resized"]
         np.testing.assert_array_equal(np.asarray(sharpening.square(picture, side)), resized)
         for label, factor in meta["sharpen"]["factors"].items():
@@ -57,7 +58,7 @@ def test_sharpening_is_equal_bit_for_bit(values, meta, texts) -> None:
 
 def test_grey_palette_and_transparent_files_become_rgb_first(values, texts) -> None:
     for name in ("grey", "rgba", "palette"):
-        picture = sharpening.read(Path(FOLDER) / texts["sharpen/files"][name])
+        picture = images.as_stored(Path(FOLDER) / texts["sharpen/files"][name])
         expected = values[f"modes/{name}/convert_first"]
         for factor, suffix in ((1.0, ""), (2.0, "_2.0")):
             found = sharpening.prepare(picture, len(expected), [factor])[0]
@@ -185,14 +186,14 @@ def test_from_pictures_to_the_six_lists_of_labels(values, meta, texts, tmp_path)
     about = meta["whole"]
     side, classes = about["side"], len(meta["prompts"]["classes"])
     owner = owner_of(np.full(classes, about["prompts"] // classes))
-    pictures = [sharpening.read(Path(FOLDER) / name) for name in texts["whole/files"]]
+    pictures = [images.as_stored(Path(FOLDER) / name) for name in texts["whole/files"]]
     probabilities = {}
     for model, factor in about["sharpen"].items():
         pixels = np.stack([sharpening.prepare(p, side, [factor])[0] for p in pictures])
         if model == "meta":
             np.testing.assert_array_equal(pixels[0], values[f"whole/first_picture_{factor}"])
-        images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-        inputs = normalise(images, tuple(about["mean"]), tuple(about["std"])).double()
+        batch = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+        inputs = normalise(batch, tuple(about["mean"]), tuple(about["std"])).double()
         grid = inputs.unflatten(-1, (-1, 28)).unflatten(-3, (-1, 28)).mean((-1, -3)).flatten(1)
         np.testing.assert_allclose(grid, values[f"whole/{model}/grid"], **CLOSE)
         features = grid.numpy() @ values[f"whole/{model}/image_matrix"]

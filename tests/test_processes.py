@@ -1,4 +1,4 @@
-"""Several processes train as one does."""
+"""Several processes learn what one does: prompts of the leaderboard, towers of the retrieval."""
 
 import json
 import os
@@ -7,56 +7,74 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from test_training import ROOT
-
-WORKER = """
-import sys, json
-sys.path.insert(0, {tests!r})
-from pathlib import Path
+import pytest
+import retrieving
+import test_training
 import torch
-torch.set_num_threads(1)
-import test_training as t
-from accelerate import Accelerator
+import yaml
+from safetensors.torch import load_file
+
 from clipworks.clip import backbone
-from clipworks.tuning import selection, training
-from clipworks.tuning.captions import CaptionTable
-from clipworks.clip.features import CaptionFeatures
-clip = backbone.load(Path({clip!r}))
-chosen = t.settings(batch_size=17)
-table = CaptionTable(Path({encoded!r}) / "captions.parquet", t.CLASSES)
-data = selection.select(table, CaptionFeatures(Path({encoded!r})), chosen, dict())
-make = lambda: selection.begin(clip, t.CLASSES, chosen, Path("none"), seed=0)
-accelerator = Accelerator(cpu=True)
-result = training.Tuning(make, clip.model, data, chosen, seed=0, accelerator=accelerator, scratch=Path(sys.argv[1]), label="test").run()
-if accelerator.is_main_process:
-    Path(sys.argv[1] + ".json").write_text(json.dumps([accelerator.num_processes, result.progress.history]))
-"""
+from clipworks.kit import runtime
+from clipworks.retrieval import dataset, finetuning
+from clipworks.retrieval.params import Finetune
+from clipworks.tuning.result import Result
 
 
-def curve(folder: Path, encoded: Path, clip: Path, launcher: list[str]) -> tuple[int, list[float]]:
-    """How many processes trained, and their loss by epoch."""
-    script = folder / "worker.py"
-    script.write_text(
-        WORKER.format(tests=str(ROOT / "tests"), clip=str(clip), encoded=str(encoded))
-    )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *launcher, str(script), str(folder / "run")]
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=200
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    count, history = json.loads((folder / "run.json").read_text())
-    return count, [row["loss"] for row in history]
+def prompts(encoded: Path, clip: backbone.Backbone, scratch: Path) -> Result:
+    """Prompts by a batch that two processes cannot halve."""
+    return test_training.fit(encoded, clip, scratch, test_training.settings(batch_size=17))
 
 
-def test_two_processes_give_the_loss_curve_of_one(encoded, backbone_folder, tmp_path) -> None:
+def towers(street: Path, scratch: Path) -> None:
+    """An epoch of fine-tuning; its targets are shared over all processes."""
+    settings = yaml.safe_load((street / "params.yaml").read_text())["finetune"]["soft"]
+    pairs = [(street / f, t) for f, t in dataset.read_pairs(street / "data/prepare/raw.csv")]
+    finetuning.Finetuning(
+        backbone.load(street / "models/backbone"), pairs, Finetune(**{**settings, "stop": 1}), seed=0,
+        judge=lambda _: 0.5, label="x", alike=[t[:4] for _, t in pairs],
+        accelerator=runtime.accelerator(torch.device("cpu"), "fp32"), scratch=scratch,
+    ).run()  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def two(encoded, backbone_folder, finished_street, tmp_path_factory) -> Path:
+    """What two processes made of both, in one folder; they start once."""
+    folder = tmp_path_factory.mktemp("two")
     # On CPUs `accelerate launch` wants MPI for several processes; torchrun is what it uses on GPUs.
-    launchers = {1: [], 2: ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]}
-    curves = []
-    for processes, launcher in launchers.items():
-        folder = tmp_path / str(processes)
-        folder.mkdir()
-        count, losses = curve(folder, encoded, backbone_folder, launcher)
-        assert count == processes
-        curves.append(losses)
-    np.testing.assert_allclose(curves[0], curves[1], rtol=1e-5)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    places = map(str, (encoded, backbone_folder, finished_street, folder))
+    environment = {**os.environ, "PYTHONPATH": str(retrieving.ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *launcher, __file__, *places], env=environment, capture_output=True,
+        text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder
+
+
+def test_two_processes_give_the_loss_curve_of_one(two, encoded, clip, tmp_path) -> None:
+    history = prompts(encoded, clip, tmp_path / "one").progress.history
+    processes, curve = json.loads((two / "prompts.json").read_text())
+    assert processes == 2
+    np.testing.assert_allclose(curve, [row["loss"] for row in history], rtol=1e-5)
+
+
+def test_two_processes_fine_tune_as_one_does(two, finished_street, tmp_path) -> None:
+    towers(finished_street, tmp_path / "one")
+    one = load_file(tmp_path / "one/epoch_01.safetensors")
+    both = load_file(two / "towers/epoch_01.safetensors")
+    start = load_file(finished_street / "models/backbone/open_clip_model.safetensors")
+    floats = [name for name in start if start[name].is_floating_point()]
+    moved = max(float((one[name] - start[name]).abs().max()) for name in floats)
+    for name in one:
+        torch.testing.assert_close(one[name], both[name], rtol=0, atol=moved * 0.05)
+
+
+if __name__ == "__main__":  # one of the two
+    captions, weights, project, out = map(Path, sys.argv[1:])
+    learned = prompts(captions, backbone.load(weights), out / "prompts")
+    towers(project, out / "towers")
+    if os.environ["RANK"] == "0":
+        losses = [row["loss"] for row in learned.progress.history]
+        (out / "prompts.json").write_text(json.dumps([int(os.environ["WORLD_SIZE"]), losses]))

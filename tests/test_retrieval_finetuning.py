@@ -1,8 +1,6 @@
 """Fine-tuning and searching: killed, spread over processes, with parts that stay as they are."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -102,43 +100,3 @@ def test_fine_tuning_learns_and_locked_towers_stay(street) -> None:
     assert changed["text_projection"]
     _, changed = train(lock_text=True, accumulation=3, checkpointing=True, keep_epochs=False)
     assert changed["visual.attnpool.v_proj.weight"] and not changed["text_projection"]
-
-
-SCRIPT = """
-import sys, torch
-from pathlib import Path
-import yaml
-from clipworks.clip import backbone
-from clipworks.kit import runtime
-from clipworks.retrieval import dataset, finetuning
-from clipworks.retrieval.params import Finetune
-
-torch.set_num_threads(1)
-clip = backbone.load(Path("models/backbone"))
-settings = yaml.safe_load(Path("params.yaml").read_text())["finetune"][sys.argv[2]]
-pairs = [(Path(f), t) for f, t in dataset.read_pairs(Path("data/prepare/raw.csv"))]
-work = finetuning.Finetuning(
-    clip, pairs, Finetune(**{**settings, "stop": 1}), seed=0, judge=lambda _: 0.5, label="x",
-    alike=[t[:4] for _, t in pairs],
-    accelerator=runtime.accelerator(torch.device("cpu"), "fp32"), scratch=Path(sys.argv[1]),
-)
-work.run()
-print(work._accelerator.num_processes)
-"""
-
-
-def test_two_processes_learn_what_one_learns(street) -> None:
-    Path("script.py").write_text(SCRIPT)
-    single = [sys.executable, "script.py", "one", "soft"]  # targets are shared over both processes
-    double = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-              "script.py", "two", "soft"]  # fmt: skip
-    for command, count in ((single, "1"), (double, "2")):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=200)
-        assert done.returncode == 0, done.stderr[-2000:]
-        assert count in done.stdout
-    one, two = (load_file(f"{name}/epoch_01.safetensors") for name in ("one", "two"))
-    start = load_file("models/backbone/open_clip_model.safetensors")
-    floats = [name for name in start if start[name].is_floating_point()]
-    moved = max(float((one[name] - start[name]).abs().max()) for name in floats)
-    for name in one:
-        torch.testing.assert_close(one[name], two[name], rtol=0, atol=moved * 0.05)

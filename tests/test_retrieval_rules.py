@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
+from clipworks.kit import images
 from clipworks.kit.errors import InputError
 from clipworks.retrieval import (
     completion,
@@ -142,14 +143,14 @@ def test_padding_makes_an_exact_square_with_the_picture_inside(size) -> None:
 
 def test_a_cmyk_picture_is_padded_black(tmp_path: Path) -> None:
     Image.new("CMYK", (20, 10), (0, 0, 0, 0)).save(tmp_path / "a.tif")
-    square = np.asarray(squares.pad(squares.read(tmp_path / "a.tif")))
+    square = np.asarray(squares.pad(images.as_stored(tmp_path / "a.tif")))
     assert (square[0] == 0).all() and (square[10] == 255).all()
 
 
 def test_a_broken_picture_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"a\.jpg cannot be read as a picture"):
-        squares.read(tmp_path / "a.jpg")
+        images.as_stored(tmp_path / "a.jpg")
 
 
 def test_a_gap_is_filled_with_types_and_colours_and_never_with_a_brand() -> None:

@@ -15,8 +15,8 @@ from PIL import Image
 from test_pipeline import imported, rooms
 
 from clipworks.clip import encoding
-from clipworks.kit import tables
-from clipworks.scenes import sharpening, submissions
+from clipworks.kit import images, tables
+from clipworks.scenes import submissions
 
 ROOT = Path(__file__).parent.parent
 SOLUTION = ROOT / "solutions/scenes"
@@ -151,14 +151,14 @@ def test_a_killed_stage_goes_on_and_other_prompts_need_no_tower(
         seen.append(path.name)
         if len(seen) == fail:
             raise KeyboardInterrupt
-        return sharpening_read(path)
+        return as_stored(path)
 
-    sharpening_read = sharpening.read
-    monkeypatch.setattr(sharpening, "read", lambda path: read(path, 24))
+    as_stored = images.as_stored
+    monkeypatch.setattr(images, "as_stored", lambda path: read(path, 24))
     with pytest.raises(KeyboardInterrupt):
         run("probabilities@wide")
     killed = len(seen)
-    monkeypatch.setattr(sharpening, "read", lambda path: read(path, 0))
+    monkeypatch.setattr(images, "as_stored", lambda path: read(path, 0))
     run("probabilities@wide")
     assert len(seen) - killed < 30 - 8  # two files of four pictures, at least, were not read again
     assert (folder / "data/probabilities/wide/test.safetensors").read_bytes() == before
@@ -229,8 +229,8 @@ def test_only_evaluate_reads_labels() -> None:
 
 
 def test_the_table_in_the_readme_is_the_one_that_was_measured() -> None:
-    from bench.scenes_seeds import markdown
+    from bench.scenes_seeds import TABLE
 
     found = tables.read_json(SOLUTION / "metrics/seeds.json")
-    assert markdown(found) in (SOLUTION / "README.md").read_text()
+    assert TABLE.markdown(found) in (SOLUTION / "README.md").read_text()
     assert set(found) == set(tables.read_json(SOLUTION / "metrics/table.json"))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clipworks.kit import images
 from clipworks.miniature.params import Scene
 from clipworks.scenes import folder, painting, sharpening, submissions
 from clipworks.scenes.params import Folders, Miniature
@@ -90,10 +91,10 @@ def test_validation_needs_the_same_classes_and_may_be_left_out(tmp_path) -> None
 def test_a_broken_picture_is_named_and_every_mode_becomes_rgb(tmp_path) -> None:
     for mode in ("L", "CMYK", "RGB"):
         path = picture(tmp_path / f"{mode}.jpg", mode)
-        assert sharpening.prepare(sharpening.read(path), 16, [1.0, 2.0]).shape == (2, 16, 16, 3)
+        assert sharpening.prepare(images.as_stored(path), 16, [1.0, 2.0]).shape == (2, 16, 16, 3)
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
     with pytest.raises(ValueError, match=r"broken\.jpg cannot be read as a picture"):
-        sharpening.read(tmp_path / "broken.jpg")
+        images.as_stored(tmp_path / "broken.jpg")
 
 
 def test_sharpening_by_1_changes_nothing_and_the_frame_always_stays() -> None:

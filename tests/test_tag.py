@@ -117,37 +117,28 @@ def test_an_image_that_changed_between_two_runs_is_looked_at_again(tagger, album
 
 
 @pytest.mark.timeout(200)
-def test_a_killed_run_goes_on_to_the_same_bytes(backbone_folder, tmp_dir) -> None:
+def test_a_killed_run_goes_on_to_the_same_bytes(backbone_folder, tmp_dir, monkeypatch) -> None:
     folder = tmp_dir / "many"
     folder.mkdir()
     for i in range(300):
         (folder / f"{i}.png").write_bytes(png(33 + i % 5, i % 7))
     (tmp_dir / "classes.txt").write_text("\n".join(CLASSES))
-    command = [
-        sys.executable, "-m", "clipworks.commands", "tag", "many", "--classes", "classes.txt",
-        "--backbone", str(backbone_folder), "--device", "cpu", "--fast",
-    ]  # fmt: skip
+    words = ["tag", "many", "--classes", "classes.txt", "--backbone", str(backbone_folder)]
+    words += ["--device", "cpu", "--fast", "--out"]
+    monkeypatch.setattr(sources, "FILES_A_UNIT", 20)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "CLIPWORKS_TAG_FILES": "20"}
-    run = lambda out: [*command, "--out", out]  # noqa: E731
-    subprocess.run(
-        run("whole.parquet"), cwd=tmp_dir, env=environment, check=True, capture_output=True
-    )
-    kills = 0
-    while kills < 1:  # bench.tag kills ten times
-        process = subprocess.Popen(
-            run("killed.parquet"), cwd=tmp_dir, env=environment, stderr=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-        parts = tmp_dir / "killed.parquet.parts"
-        had = len(list(parts.glob("*.safetensors")))
-        while process.poll() is None and len(list(parts.glob("*.safetensors"))) <= had:
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        kills += 1
-    subprocess.run(
-        run("killed.parquet"), cwd=tmp_dir, env=environment, check=True, capture_output=True
-    )
+    command = [sys.executable, "-m", "clipworks.commands", *words, "killed.parquet"]
+    process = subprocess.Popen(
+        command, cwd=tmp_dir, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )  # fmt: skip
+    parts = tmp_dir / "killed.parquet.parts"
+    while process.poll() is None and not list(parts.glob("*.safetensors")):
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)  # once; bench.tag kills ten times
+    assert process.wait() == -signal.SIGKILL
+    for out in ("killed.parquet", "whole.parquet"):
+        done = CliRunner().invoke(app, [*words, out])
+        assert done.exit_code == 0, done.output
     assert (tmp_dir / "killed.parquet").read_bytes() == (tmp_dir / "whole.parquet").read_bytes()
 
 

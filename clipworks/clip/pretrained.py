@@ -167,6 +167,14 @@ def named(word: str) -> Backbone:
     return backbone.frozen(model, config, preprocess, name=word)
 
 
+def absolute(word: str) -> str:
+    """A word for `named` that holds in any working folder."""
+    name, colon, file = word.partition(":")
+    if colon and Path(file).is_file():
+        return f"{name}:{Path(file).resolve()}"
+    return str(Path(word).resolve()) if Path(word).exists() else word
+
+
 def check_reachable(name: str, tag: str, key: str = "backbone") -> None:
     """Ask the weights' server for a connection, rather than let the client retry for a minute.
 

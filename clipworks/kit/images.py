@@ -7,6 +7,8 @@ from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from clipworks.kit.errors import InputError
+
 # Sizes are checked against infer.max_pixels before a pixel is decoded.
 Image.MAX_IMAGE_PIXELS = None
 SLENDER = 100  # a tower sees nothing in such an image, and its windows take gigabytes to resize
@@ -54,6 +56,23 @@ def read(
         raise
     except Exception as error:  # decoders meet broken data with errors of many kinds
         raise BadImage(f"broken image data: {error}") from None
+
+
+def as_stored(path: Path) -> Image.Image:
+    """A picture file as RGB and no more, as torchvision's folder reader gives it: transparency is
+    dropped, EXIF orientation ignored.
+
+    Raises:
+        InputError: the file is missing, empty, broken or no picture.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(
+            f"{path} cannot be read as a picture ({error}); replace it, or take it out of the folder and "
+            "of the labels"
+        ) from None
 
 
 def data_address(image: Image.Image, side: int) -> str:

@@ -1,13 +1,10 @@
 """Painting a split of the miniature world to disk."""
 
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
-from tqdm import tqdm
-
+from clipworks.kit.processes import spread
 from clipworks.miniature.glyphs import Placed
 from clipworks.miniature.params import Scene
 from clipworks.miniature.scene import paint
@@ -19,9 +16,7 @@ def paint_split(
     """Paint `count` scenes as PNG; returns (file name, side, objects) of each."""
     folder.mkdir(parents=True, exist_ok=True)
     work = partial(_one, style, tuple(classes), folder, stream, seed)
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        done = pool.map(work, range(count), chunksize=50)
-        return list(tqdm(done, total=count, desc=f"paint {stream}", unit="image", mininterval=1))
+    return spread(work, range(count), what=f"paint {stream}")
 
 
 def _one(

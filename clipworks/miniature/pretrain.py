@@ -12,9 +12,7 @@ Everything after pretraining (captions, prompts, windows) sees class names and t
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from tqdm import tqdm
 from clipworks.clip import backbone
 from clipworks.clip.text import encode_tokens
 from clipworks.clip.visual import normalise, trunk
+from clipworks.kit.processes import spread
 from clipworks.miniature import alttext
 from clipworks.miniature.params import Backbone as BackboneParams
 from clipworks.miniature.params import Scene
@@ -47,9 +46,7 @@ def pairs(
         images, uint8 of shape (count, 3, side, side), and each picture's classes.
     """
     work = partial(_pair, style, tuple(classes), seed)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        done = pool.map(work, range(count), chunksize=500)
-        rows = list(tqdm(done, total=count, desc="paint", unit="image", mininterval=1))
+    rows = spread(work, range(count), what="paint", workers=workers)
     images = torch.from_numpy(np.stack([row[0] for row in rows]))
     return images.permute(0, 3, 1, 2).contiguous(), [row[1] for row in rows]
 

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from clipworks.clip.backbone import Backbone
 from clipworks.clip.visual import normalise
+from clipworks.kit import images
 from clipworks.kit.ahead import ahead
 from clipworks.kit.checkpoint import load_state, save_state
 from clipworks.kit.errors import InputError
@@ -45,7 +46,7 @@ def seen(path: Path, size: int, settings: Finetune, rng: np.random.Generator) ->
     As torchvision's RandomResizedCrop, with numbers of its own for each picture, so that neither
     threads nor a restart change them.
     """
-    image = squares.read(path)
+    image = images.as_stored(path)
     image = squares.pad(image) if settings.square else image
     for _ in range(10):
         area = image.width * image.height * rng.uniform(*settings.crop)

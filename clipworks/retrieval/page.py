@@ -7,7 +7,6 @@ import numpy as np
 from jinja2 import Environment
 
 from clipworks.kit import images
-from clipworks.retrieval import squares
 from clipworks.retrieval.measures import Judged, average_precision
 
 SIDE = 110  # pixels of a thumbnail's longer side
@@ -51,7 +50,7 @@ def write(
             {
                 "name": files[place].name,
                 "mark": "" if hits is None else "hit" if hits.hits[query, i] else "miss",
-                "source": images.data_address(squares.read(files[place]), SIDE),
+                "source": images.data_address(images.as_stored(files[place]), SIDE),
             }
             for i, place in enumerate(places[query])
         ]

@@ -3,32 +3,15 @@
 RGB comes first: a border that is black in RGB is white in CMYK.
 """
 
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from clipworks.kit.errors import InputError
 from clipworks.kit.shapes import UInt8
 
 Mode = Literal["longest", "shortest", "squash"]
 BICUBIC = Image.Resampling.BICUBIC
-
-
-def read(path: Path) -> Image.Image:
-    """A picture file as RGB.
-
-    Raises:
-        InputError: the file is missing, empty, broken or no picture.
-    """
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(
-            f"{path} cannot be read as a picture ({error}); replace it, or take its line out of the labels"
-        ) from None
 
 
 def pad(image: Image.Image) -> Image.Image:

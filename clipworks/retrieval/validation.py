@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from clipworks.clip import encoding
 from clipworks.clip.backbone import Backbone
+from clipworks.kit import images
 from clipworks.retrieval import measures, ranking, squares
 from clipworks.retrieval.asking import Asked, Gallery
 from clipworks.retrieval.params import Targets
@@ -22,7 +23,7 @@ from clipworks.retrieval.records import Record
 
 def prepare(path: Path, *, size: int, square: bool, mirror: bool = False) -> np.ndarray:
     """A picture file at the tower's size, uint8 of shape (1, size, size, 3)."""
-    image = squares.read(path)
+    image = images.as_stored(path)
     image = squares.mirrored(image) if mirror else image
     return squares.fit(image, size, squares.mode(square))[None]
 

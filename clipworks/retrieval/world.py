@@ -4,15 +4,13 @@ A picture depends on (seed, stream, index) alone, so it is the same in any order
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
+from clipworks.kit.processes import spread
 from clipworks.retrieval import dataset, street, vocabulary
 from clipworks.retrieval.params import Camera, Miniature, Split
 
@@ -83,9 +81,7 @@ def write_split(params: Miniature, root: Path, split: dataset.Split, seed: int) 
     folder.mkdir(parents=True, exist_ok=True)
     camera = params.street if split == "test" else params.web
     work = partial(_write_one, folder, camera, split, seed)
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        done = pool.map(work, range(len(listed)), listed, chunksize=100)
-        list(tqdm(done, total=len(listed), desc=f"paint {split}", unit="image", mininterval=1))
+    spread(work, range(len(listed)), listed, what=f"paint {split}")
     if split != "test":
         text = [
             f"{v.image}${v.attribute}{'.' if v.kind == 'car' else ''}${v.caption}" for v in listed
@@ -130,9 +126,7 @@ def pairs(
         uint8 pictures of shape (picture, 3, side, side), nouns, texts.
     """
     work = partial(_pair, camera, side, share, seed)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        done = pool.map(work, range(count), chunksize=250)
-        rows = list(tqdm(done, total=count, desc="paint web", unit="image", mininterval=1))
+    rows = spread(work, range(count), what="paint web", workers=workers)
     pictures = np.stack([row[0] for row in rows]).transpose(0, 3, 1, 2)
     return np.ascontiguousarray(pictures), [row[1] for row in rows], [row[2] for row in rows]
 

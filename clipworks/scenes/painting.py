@@ -5,9 +5,7 @@ place. The pictures to classify are squashed, small and blurred, as the contest'
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +14,7 @@ from PIL import Image, ImageFilter
 
 from clipworks.kit import tables
 from clipworks.kit.errors import InputError
+from clipworks.kit.processes import spread
 from clipworks.miniature.glyphs import place
 from clipworks.miniature.params import Scene
 from clipworks.miniature.places import SCENES
@@ -98,8 +97,7 @@ def write_split(
     pictures.mkdir(parents=True, exist_ok=True)
     tables.write_json(out / folder.CLASSES, list(places))
     work = partial(_write_one, params, tuple(places), pictures, stream, seed)
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        list(pool.map(work, range(count), labels.tolist(), chunksize=100))
+    spread(work, range(count), labels.tolist(), what=f"paint {stream}")
     return labels.tolist()
 
 
@@ -128,8 +126,7 @@ def pairs(
         in it and, half the time, the place.
     """
     work = partial(_pair, style, tuple(places), seed)
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        rows = list(pool.map(work, range(count), chunksize=250))
+    rows = spread(work, range(count), what="paint")
     pictures = np.stack([row[0] for row in rows]).transpose(0, 3, 1, 2)
     return np.ascontiguousarray(pictures), [row[1] for row in rows]
 

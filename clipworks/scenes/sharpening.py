@@ -5,29 +5,11 @@ dropped), whatever its list of transforms says; a picture resized in its own mod
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from clipworks.kit.errors import InputError
 from clipworks.kit.shapes import UInt8
-
-
-def read(path: Path) -> Image.Image:
-    """A picture file as RGB, as torchvision's folder reader gives it.
-
-    Raises:
-        InputError: the file is missing, empty, broken or no picture.
-    """
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(
-            f"{path} cannot be read as a picture ({error}); every listed file needs a label, "
-            "so replace it or take it out of the folder"
-        ) from None
 
 
 def square(image: Image.Image, size: int) -> Image.Image:

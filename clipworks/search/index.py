@@ -134,7 +134,7 @@ def build(
         InputError: nothing to embed, or another model than the index has.
     """
     shelf = Shelf.open(folder) if (folder / ABOUT).exists() else None
-    word = _absolute(model) if model is not None else shelf.about.model if shelf else None
+    word = pretrained.absolute(model) if model is not None else shelf.about.model if shelf else None
     if word is None:
         raise InputError(
             "--model: a CLIP as NAME:TAG (ViT-B-32:openai), NAME:FILE or a folder such as "
@@ -144,7 +144,7 @@ def build(
         raise InputError(
             f"--model: {folder} was made with {shelf.about.model}; use another --index for {word}"
         )
-    named = [*(shelf.about.sources if shelf else []), *(_absolute(w) for w in words)]
+    named = [*(shelf.about.sources if shelf else []), *(str(Path(w).resolve()) for w in words)]
     about = About(word, list(dict.fromkeys(named)), [])
     if not about.sources:
         raise InputError("name a folder of images")
@@ -183,15 +183,6 @@ def build(
 def _embedder(word: str, batch_size: int, device: str) -> Embedder:
     chosen = runtime.pick_device(device, key="--device")
     return Embedder(pretrained.named(word), batch_size=batch_size, device=chosen)
-
-
-def _absolute(word: str) -> str:
-    """A path (or NAME:FILE) that holds in any working folder; other words as they are."""
-    name, colon, file = word.partition(":")
-    if colon and Path(file).is_file():
-        return f"{name}:{Path(file).resolve()}"
-    path = Path(word)
-    return str(path.resolve()) if path.exists() or "*" in word else word
 
 
 def plain(found: Sequence[Found]) -> list[dict[str, object]]:

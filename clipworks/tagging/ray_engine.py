@@ -12,6 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from clipworks.clip import pretrained
 from clipworks.kit.errors import InputError
 from clipworks.tagging import job
 from clipworks.tagging.eye import Seeing
@@ -54,7 +55,7 @@ def judge(
     parts = job.plan(tagger, units, out, seeing, precision)
     saved = parts.folder / "tagger.safetensors"
     tagger.save(saved)
-    backbone = _absolute(tagger.about.backbone)
+    backbone = pretrained.absolute(tagger.about.backbone)
     rows = [
         {"kind": unit.kind, "path": str(unit.path.resolve()), "shown": str(unit.path),
          "names": list(unit.names), "group": unit.group, "part": str(path)}
@@ -95,11 +96,3 @@ def spread(
     with tqdm(total=len(rows), desc=label, unit="part", mininterval=1) as bar:
         for _ in made.iter_rows():
             bar.update()
-
-
-def _absolute(word: str) -> str:
-    """A word for a CLIP (a folder, NAME:FILE or NAME:TAG) that holds in any working folder."""
-    name, colon, file = word.partition(":")
-    if colon and Path(file).is_file():
-        return f"{name}:{Path(file).resolve()}"
-    return str(Path(word).resolve()) if Path(word).exists() else word

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from clipworks.clip import backbone
-from clipworks.kit import runtime, tables
+from clipworks.kit import images, runtime, tables
 from clipworks.kit.checkpoint import scratch_folder
 from clipworks.kit.cli import run
 from clipworks.kit.params import load
-from clipworks.scenes import cache, encoding, sharpening
+from clipworks.scenes import cache, encoding
 from clipworks.scenes.params import Base, Probabilities
 from clipworks.scenes.prompts import PromptSet
 
@@ -35,11 +35,11 @@ def main(name: str = "") -> None:
                 stats = [(path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
                 about = [params.sharpen, listed, stats]
                 kept = scratch_folder(f"probabilities/{name}/{split}", about, [weights])
-                images = encoding.kept_features(
-                    clip, paths, params.sharpen, folder=kept, read=sharpening.read, label=split,
+                features = encoding.kept_features(
+                    clip, paths, params.sharpen, folder=kept, read=images.as_stored, label=split,
                     **options,
                 ).numpy()  # fmt: skip
-                cache.write(OUT / name, split, params.sharpen, images, texts)
+                cache.write(OUT / name, split, params.sharpen, features, texts)
             facts[split] = len(paths)
     print(f"probabilities: {name}, {facts['test']:,} test pictures x {len(texts)} prompts x {len(params.sharpen)} sharpenings -> {OUT / name}")  # fmt: skip
 
