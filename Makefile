@@ -37,8 +37,8 @@ solutions: $(SOLUTIONS)
 $(SOLUTIONS): $(READY)
 	cd solutions/$@ && dvc repro
 
-# Several processes on two cores would otherwise spend their time spinning against each other.
-test: export GOMP_SPINCOUNT := 0
+# A process for each core, with one thread: more would spend their time waiting for each other.
+test: export OMP_NUM_THREADS := 1
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 

@@ -6,18 +6,6 @@ from pathlib import Path
 
 import pytest
 
-# Large packages before any module of ours: jaxtyping watches those, and where one of them imports a
-# package first, Python compiles that anew instead of reading what pip compiled.
-# isort: off
-import torch
-import pandas  # noqa: F401
-import sklearn.metrics  # noqa: F401
-import clipworks.kit.torchvision_ops  # noqa: F401  (before anything imports torchvision)
-import open_clip  # noqa: F401
-import openai  # noqa: F401
-
-# isort: on
-
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing may download
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -28,6 +16,19 @@ TINY = {
     "vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
 }
+
+
+def pytest_collection() -> None:
+    """Large packages before any module of ours: jaxtyping watches those, and where one of them imports
+    a package first, Python compiles that anew instead of reading what pip compiled. (A hook, since the
+    process that only hands out tests needs none of them.)"""
+    import pandas  # noqa: F401
+    import sklearn.metrics  # noqa: F401
+    import torch  # noqa: F401
+
+    import clipworks.kit.torchvision_ops  # noqa: F401  (before anything imports torchvision)
+
+    import open_clip  # noqa: F401  # isort: skip
 
 
 @pytest.fixture
@@ -64,6 +65,7 @@ def clip(backbone_folder: Path):
 def encoded(tmp_path_factory, clip) -> Path:
     """Captions of six classes, encoded by the tiny CLIP."""
     import numpy as np
+    import torch
 
     from clipworks.clip import features
     from clipworks.kit.tables import Writer
@@ -113,6 +115,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def models(clip):
     """Class features of a hand prompt and of two tuned ones."""
+    import torch
 
     from clipworks.clip import hand
     from clipworks.tuning.prompts import Prompts
@@ -173,9 +176,22 @@ def finished_street(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def street(finished_street: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it, to be changed; the working folder."""
+    """A copy of it, to be changed, but for the models, which are a link; the working folder."""
     import shutil
 
-    shutil.copytree(finished_street, tmp_path / "project")
-    monkeypatch.chdir(tmp_path / "project")
-    return tmp_path / "project"
+    folder = tmp_path / "project"
+    shutil.copytree(finished_street, folder, ignore=shutil.ignore_patterns("models"))
+    (folder / "models").symlink_to(finished_street / "models")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def own_street(street: Path) -> Path:
+    """The same with models of its own, 200 MB."""
+    import shutil
+
+    theirs = (street / "models").resolve()
+    (street / "models").unlink()
+    shutil.copytree(theirs, street / "models")
+    return street

@@ -12,7 +12,7 @@ import thimble
 
 from clipworks.kit import checkpoint
 
-STAGES = ("filter", "train@ema", "infer@crops")
+STAGES = ("filter", "infer@crops")
 KILLS = 2
 
 

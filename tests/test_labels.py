@@ -6,9 +6,12 @@ from clipworks.kit.classes import Synonyms
 from clipworks.writing.labels import Labeller, claims, words
 
 NAMES = ["dog", "hot dog", "cup"]
-LABELLER = Labeller(
-    NAMES, Synonyms(synonyms={"cup": ["cup of tea"]}, other_meanings=["dog house", "world cup"])
-)
+SYNONYMS = Synonyms(synonyms={"cup": ["cup of tea"]}, other_meanings=["dog house", "world cup"])
+
+
+@pytest.fixture(scope="module")
+def labeller() -> Labeller:
+    return Labeller(NAMES, SYNONYMS)
 
 
 @pytest.mark.parametrize(
@@ -27,13 +30,15 @@ LABELLER = Labeller(
         ("", []),
     ],
 )
-def test_words_are_read_once_from_left_to_right(caption: str, expected: list[int]) -> None:
-    assert LABELLER.label(caption) == expected
+def test_words_are_read_once_from_left_to_right(
+    labeller, caption: str, expected: list[int]
+) -> None:
+    assert labeller.label(caption) == expected
 
 
-def test_many_captions_are_labelled_in_their_order() -> None:
-    assert LABELLER.label_all(["a cup", "nothing", "dogs"]) == [[2], [], [0]]
-    assert LABELLER.class_names == ("dog", "hot dog", "cup")
+def test_many_captions_are_labelled_in_their_order(labeller) -> None:
+    assert labeller.label_all(["a cup", "nothing", "dogs"]) == [[2], [], [0]]
+    assert labeller.class_names == ("dog", "hot dog", "cup")
 
 
 def test_words_are_folded_and_punctuation_is_a_word() -> None:

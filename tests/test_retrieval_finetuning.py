@@ -15,7 +15,7 @@ from clipworks.retrieval import dataset, finetuning
 from clipworks.retrieval.params import Finetune
 
 
-def test_a_killed_training_goes_on_and_ends_with_the_same_weights(street, monkeypatch) -> None:
+def test_a_killed_training_goes_on_and_ends_with_the_same_weights(own_street, monkeypatch) -> None:
     shutil.rmtree("scratch", ignore_errors=True)
     whole = load_file("models/finetune/soft/open_clip_model.safetensors")
     curve = Path("data/finetune/soft.tsv").read_bytes()
@@ -41,8 +41,7 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(street, monkey
 
 
 def test_a_killed_search_goes_on_and_finds_the_same(street, monkeypatch) -> None:
-    before = Path("data/search/test.safetensors").read_bytes()
-    monkeypatch.setattr(encoding, "PER_FILE", 8)
+    monkeypatch.setattr(encoding, "PER_FILE", 8)  # a part's size is its batch's, to the last bit
     features, calls = encoding.image_features, []
 
     def counted(*arguments, **options):
@@ -55,6 +54,7 @@ def test_a_killed_search_goes_on_and_finds_the_same(street, monkeypatch) -> None
     kill = 0
     shutil.rmtree("scratch")
     run("search")
+    before = Path("data/search/test.safetensors").read_bytes()
     whole = len(calls)
     kill = whole + 9
     shutil.rmtree("scratch")

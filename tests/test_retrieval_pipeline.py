@@ -69,7 +69,7 @@ def test_labels_lack_what_the_contests_labels_lack(finished_street) -> None:
     assert not any(title.startswith(("A ", "This is")) for _, title in table[:24])
 
 
-def test_what_test_queries_mean_changes_no_answer(street) -> None:
+def test_what_test_queries_mean_changes_no_answer(own_street) -> None:
     before = Path("data/submit/submission.json").read_bytes()
     truth = Path("data/world/truth") / dataset.QUERY_TRUTH
     lines = truth.read_text().splitlines()
@@ -81,11 +81,11 @@ def test_what_test_queries_mean_changes_no_answer(street) -> None:
     assert json.loads(Path("metrics/table.json").read_text()) != old
 
 
-def test_a_folder_in_the_organisers_layout_needs_no_truth(street) -> None:
+def test_a_folder_in_the_organisers_layout_needs_no_truth(own_street) -> None:
     Path("data/world").rename("own")
     shutil.rmtree("data/evaluate")
     own = Path("own/dataset")
-    change(street, {"world.source": "folder", "world.folder": "own/dataset"})
+    change(own_street, {"world.source": "folder", "world.folder": "own/dataset"})
     for stage in ("check", "world", "parse", "complete", "prepare", "finetune@hard", "search",
                   "submit", "evaluate"):  # fmt: skip
         run(stage)

@@ -142,9 +142,11 @@ def test_a_killed_stage_goes_on_and_other_prompts_need_no_tower(
     finished, tmp_path, monkeypatch
 ) -> None:
     folder = copied(finished, tmp_path, monkeypatch)
+    monkeypatch.setattr(encoding, "PER_FILE", 4)  # a part's size is its batch's, to the last bit
     shutil.rmtree(folder / "scratch")
+    run("probabilities@wide")
     before = (folder / "data/probabilities/wide/test.safetensors").read_bytes()
-    monkeypatch.setattr(encoding, "PER_FILE", 4)
+    shutil.rmtree(folder / "scratch")
     seen: list[str] = []
 
     def read(path: Path, fail: int) -> Image.Image:
