@@ -30,12 +30,14 @@ def weigh_windows(
     Factors: 1 + mean cosine with the window's nearest captions, then 1 + the unbiased variance over
     classes of the logits so weighted; "twice" multiplies by that factor of the raw logits too.
     """
+    if variance == "none" and not similarity:
+        return logits
     factor = torch.ones_like(similarities[..., :1])
     if similarity:
         factor = 1 + similarities.mean(dim=-1, keepdim=True)
     if variance == "none":
         return logits * factor
-    spread = _variance(logits)
+    spread = _variance(_centred(logits))
     # var(factor · logits) = factor² var(logits): one pass over the windows serves both.
     weight = factor * (1 + factor.square() * spread)
     if variance == "twice":
@@ -71,13 +73,17 @@ def aggregate(
 
 def standardise(logits: Float[Tensor, "*item class"]) -> Float[Tensor, "*item class"]:
     """Zero mean and unit variance over the classes of each item (inductive: one image is enough)."""
-    return (logits - logits.mean(dim=-1, keepdim=True)) / _variance(logits).sqrt().clamp(min=1e-6)
+    centred = _centred(logits)
+    return centred / _variance(centred).sqrt().clamp(min=1e-6)
 
 
-def _variance(logits: Tensor) -> Tensor:
+def _centred(logits: Tensor) -> Tensor:
+    return logits - logits.mean(dim=-1, keepdim=True)
+
+
+def _variance(centred: Tensor) -> Tensor:
     """Unbiased, over the last axis, which stays. (torch.var takes three times as long on a CPU.)"""
-    centred = logits - logits.mean(dim=-1, keepdim=True)
-    return centred.square().sum(dim=-1, keepdim=True) / (logits.shape[-1] - 1)
+    return centred.square().sum(dim=-1, keepdim=True) / (centred.shape[-1] - 1)
 
 
 def standardise_classes(logits: Float[Tensor, "image class"]) -> Float[Tensor, "image class"]:

@@ -16,10 +16,10 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
 <style>
 body{font:15px/1.5 system-ui,sans-serif;margin:1.5em auto;padding:0 1em;max-width:80em;color:#1a1a1a}
 h2{font-size:1.05em;margin:1.6em 0 .4em}h2 small{font-weight:normal;color:#555}
-.row{display:flex;flex-wrap:wrap;gap:.6em}figure{margin:0;text-align:center;font-size:.75em}
-.frame{width:7.4em;height:7.4em;display:flex;align-items:center;justify-content:center;background:#f3f3f3;border:3px solid transparent;font-size:1.3em}
+.row{display:grid;grid-template-columns:repeat(auto-fill,minmax(6.8em,1fr));gap:.6em}figure{margin:0;text-align:center;font-size:.68em}
+.frame{aspect-ratio:1;display:flex;align-items:center;justify-content:center;background:#f3f3f3;border:3px solid transparent}
 .hit .frame{border-color:#2f8f4e}.miss .frame{border-color:#d9b0ac}
-img{max-width:100%;max-height:100%}figcaption{max-width:9.6em;overflow-wrap:anywhere;color:#555}
+img{max-width:100%;max-height:100%}figcaption{overflow-wrap:anywhere;color:#555}
 </style>
 <h1>Queries and their ten pictures</h1>
 <p>Row <b>{{ row }}</b>: {{ what }}. {% if known %}Green: the picture shows what the query asks for.
