@@ -40,7 +40,7 @@ TESTS = {
     "windows.boxes": ["windows"],
     "windows.crops": ["crops"],
     "windows.visual_pass": ["visual_pass", "inference"],
-    "windows.shards": ["shards"],
+    "windows.shards": ["shards", "features_kept"],
     "kit.checkpoint": ["checkpoint"],
     "kit.metrics": ["metrics"],
     "writing.rules": ["rules", "text"],

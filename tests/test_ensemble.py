@@ -11,6 +11,7 @@ import torch
 from clipworks.fusion import leaderboard, recipes, routing, weighing
 from clipworks.fusion.params import Ensemble
 from clipworks.fusion.recipes import Recipe
+from clipworks.kit.errors import InputError
 from clipworks.kit.params import load
 
 ROOT = Path(__file__).parent.parent
@@ -55,6 +56,15 @@ def test_routes_follow_held_out_captions_with_a_margin() -> None:
 def lists(folder: Path, routes: dict[str, list[str]]) -> str:
     (folder / "lists.yaml").write_text(json.dumps({"routes": routes}))
     return str(folder / "lists.yaml")
+
+
+def test_held_out_figures_are_read_in_the_order_of_the_classes(tmp_path) -> None:
+    path = tmp_path / "held_out.json"
+    path.write_text(json.dumps({"class_ap": {"cat": None, "dog": 0.25, "cup": 0.5}}))
+    found = routing.read_ap(path, ["dog", "cat", "cup"], "ema")
+    np.testing.assert_array_equal(found, [0.25, np.nan, 0.5])
+    with pytest.raises(InputError, match=r"held_out.json says nothing of \['cow'\].*train@ema"):
+        routing.read_ap(path, ["dog", "cow"], "ema")
 
 
 def test_routes_may_be_lists_weights_or_an_average(tmp_path) -> None:

@@ -157,6 +157,14 @@ def test_the_tally_by_hand() -> None:
     tally.check_classes()
 
 
+def test_a_tally_of_one_counts_it_once() -> None:
+    tally = filtering.Tally(["dog"])
+    tally.add(Candidate("A dog.", "single", ("dog",), (0,)))
+    metrics = tally.metrics()
+    assert metrics["kept_share"] == metrics["labels_per_caption"] == 1
+    assert metrics["names_all_asked_share"] == 1
+
+
 def test_a_tally_of_nothing_is_no_division_by_zero() -> None:
     metrics = filtering.Tally(["dog"]).metrics()
     assert metrics["kept_share"] == metrics["labels_per_caption"] == 0

@@ -34,6 +34,17 @@ def test_average_precision_counts_what_stands_above_each_hit() -> None:
     assert np.isnan(nothing).all() and nothing.shape == (3,)
 
 
+def test_what_is_not_to_be_judged_is_left_out_of_its_class() -> None:
+    labels = np.array([[1, 1], [-1, 0], [0, 1], [1, 0]])
+    values = np.array([[0.4, 0.9], [0.9, 0.8], [0.5, 0.7], [0.3, 0.1]])
+    # The first class without its second item: the hits stand second and third of three.
+    found = metrics.average_precision(labels, values)
+    np.testing.assert_allclose(found, [(1 / 2 + 2 / 3) / 2, (1 + 2 / 3) / 2])
+    decided = np.array([[True, True], [True, True], [False, True], [False, False]])
+    # Of seven judged decisions four are yes, three of them right; four labels are there.
+    assert metrics.summarise(labels, found, decided).OF1 == 75.0
+
+
 def test_a_value_that_is_not_finite_is_refused() -> None:
     values = np.zeros((3, 3))
     values[1, 1] = np.nan

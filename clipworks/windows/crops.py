@@ -73,7 +73,12 @@ def resize(
         return images
     if images.ndim == 3:
         return resize(images[None], height, width)[0]
-    options = {"size": (height, width), "mode": "bicubic", "antialias": True}
-    if images.device.type == "cpu":  # a uint8 kernel with Pillow's own fixed-point arithmetic
-        return F.interpolate(images, **options)  # type: ignore[arg-type]
-    return F.interpolate(images.float(), **options).round_().clamp_(0, 255).to(torch.uint8)  # type: ignore[arg-type]
+    if images.device.type != "cpu":
+        return _resize_floats(images, height, width)
+    # a uint8 kernel with Pillow's own fixed-point arithmetic
+    return F.interpolate(images, (height, width), mode="bicubic", antialias=True)
+
+
+def _resize_floats(images: Tensor, height: int, width: int) -> Tensor:
+    floats = F.interpolate(images.float(), (height, width), mode="bicubic", antialias=True)
+    return floats.round_().clamp_(0, 255).to(torch.uint8)
