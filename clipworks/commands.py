@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from clipworks.kit import tables
+from clipworks.kit.errors import InputError
 from clipworks.kit.params import MODELS
 from clipworks.search import commands as search
 from clipworks.tagging import commands as tagging
@@ -80,18 +81,22 @@ def leaderboard(
 ) -> None:
     """Print the leaderboard as a table, or keep a README's copy of it fresh."""
     from clipworks.fusion.rows import rows
+    from clipworks.kit.cli import run
     from clipworks.report import leaderboard as report
 
-    meaning = {row.name: row.what for row in rows(MODELS)}
-    text = report.markdown(report.table(tables.read_json(board), meaning))
-    if check is not None and report.put(check, text) != check.read_text(encoding="utf-8"):
-        raise SystemExit(
-            f"{check}: the table is stale; run `clipworks leaderboard --write {check}`"
-        )
-    if write is not None:
-        write.write_text(report.put(write, text), encoding="utf-8")
-    if write is None and check is None:
-        typer.echo(text, nl=False)
+    def main() -> None:
+        meaning = {row.name: row.what for row in rows(MODELS)}
+        text = report.markdown(report.table(tables.read_json(board), meaning))
+        if check is not None and report.put(check, text) != check.read_text(encoding="utf-8"):
+            raise InputError(
+                f"{check}: the table is stale; run `clipworks leaderboard --write {check}`"
+            )
+        if write is not None:
+            write.write_text(report.put(write, text), encoding="utf-8")
+        if write is None and check is None:
+            typer.echo(text, nl=False)
+
+    run(main)
 
 
 @app.command()
@@ -117,12 +122,16 @@ def reference(
     write: Annotated[Path | None, typer.Option(help="write it to this file")] = None,
 ) -> None:
     """Print the reference of params.yaml: every key, what is allowed and what it reruns."""
+    from clipworks.kit.cli import run
     from clipworks.settings.reference import reference as text
 
-    if write is None:
-        typer.echo(text(), nl=False)
-    else:
-        write.write_text(text(), encoding="utf-8")
+    def main() -> None:
+        if write is None:
+            typer.echo(text(), nl=False)
+        else:
+            write.write_text(text(), encoding="utf-8")
+
+    run(main)
 
 
 @app.command()
@@ -147,9 +156,10 @@ def settings(
 @app.command()
 def graph() -> None:
     """Print the stages and what they read of each other, as a Mermaid flow chart."""
+    from clipworks.kit.cli import run
     from clipworks.settings.reference import graph as chart
 
-    typer.echo(chart(), nl=False)
+    run(lambda: typer.echo(chart(), nl=False))
 
 
 @app.command()

@@ -12,7 +12,7 @@ from clipworks.kit.cli import run
 from clipworks.kit.params import MODELS, Base, load
 from clipworks.tuning.captions import CaptionTable
 from clipworks.windows import shards, tower
-from clipworks.windows.params import Infer, Way
+from clipworks.windows.params import Infer, way_named
 from clipworks.windows.scorer import assemble
 from clipworks.windows.visual_pass import Pass
 
@@ -24,8 +24,9 @@ TRAINED = Path("models/train")
 OUT = Path("data/infer")
 
 
-def main(way: Way) -> None:
+def main(name: str = "") -> None:
     """Write shards of per-window logits, similarities and boxes, and which images were bad."""
+    way = way_named(name)
     base, params = load("base", Base), load("infer", Infer)
     names = read_classes(Path(base.classes))
     device = runtime.pick_device(base.device)

@@ -16,10 +16,14 @@ import pytest
 from bad_params import FILES, PARAMS
 from bad_world import MADE, World
 from PIL import Image
+from typer.testing import CliRunner
 
+from clipworks.commands import app
 from clipworks.fusion import leaderboard
 from clipworks.kit import cli, images
 from clipworks.kit.classes import read_classes
+from clipworks.kit.errors import InputError
+from clipworks.settings import check, whole
 from clipworks.writing import filtering
 
 
@@ -137,3 +141,43 @@ def test_a_class_may_be_called_image(tmp_path) -> None:
     path = tmp_path / "test.parquet"
     leaderboard.write_predictions(path, ["a.png"], ["image", "dog"], torch.tensor([[1.0, 2.0]]))
     assert pq.read_table(path).to_pylist() == [{"image": "a.png", "logit image": 1, "logit dog": 2}]
+
+
+def test_what_can_be_run_and_may_not_be_meant_is_a_warning(finished, tmp_path, monkeypatch) -> None:
+    world = World(tmp_path, finished, monkeypatch)
+    world.other_classes(lambda names: ["unicorn", *names])
+    world.put("w.safetensors", b"")
+    world.set({"backbone.checkpoint": "w.safetensors", "world.files.test_images": "nowhere"})
+    found = "\n".join(check.check(whole.load()))
+    for what in ("world", "backbone"):
+        assert f"{what}: the miniature world has no glyph for ['unicorn']" in found
+    assert (
+        "backbone.checkpoint: w.safetensors is not read, since backbone.source is miniature"
+        in found
+    )
+    assert "world.files.test_images: nowhere is not read, since world.source is miniature" in found
+    with pytest.raises(InputError, match=r"the miniature world has no glyph for \['unicorn'\]"):
+        world.stage("world")
+
+
+@pytest.mark.parametrize("way", ["", "cropz"])
+def test_a_way_of_seeing_that_there_is_not_is_refused(way) -> None:
+    from stages import infer
+
+    with pytest.raises(InputError, match=rf"one of crops, maps; not {way!r}"):
+        infer.main(way)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["leaderboard"], ["graph"], ["reference"], ["leaderboard", "b.json", "--check", "page.md"],
+     ["tag", "empty.jpg", "--out", "t.csv"], ["search", "index", "a.jpg", "--model", "x:y", "--device", "gpu"]],
+)  # fmt: skip
+def test_the_console_answers_in_a_line_where_there_is_nothing(tmp_dir, words) -> None:
+    (tmp_dir / "b.json").write_text('{"ensemble": {"mAP": 1.0, "CF1": 1.0, "OF1": 1.0}}')
+    (tmp_dir / "page.md").write_text("no table")
+    for name in ("empty.jpg", "a.jpg"):
+        (tmp_dir / name).touch()
+    found = CliRunner().invoke(app, words)
+    assert found.exit_code == 1 and isinstance(found.exception, SystemExit)
+    assert str(found.exception.code).startswith("error: ")

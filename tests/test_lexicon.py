@@ -35,3 +35,11 @@ def test_lists_of_no_use_are_refused(tmp_dir, text, message) -> None:
     (tmp_dir / "c.txt").write_text(text)
     found = CliRunner().invoke(app, ["classes", "c.txt"])
     assert found.exit_code == 1 and message in found.output
+
+
+def test_signs_that_no_name_has_and_other_scripts_are_told(tmp_dir) -> None:
+    (tmp_dir / "c.txt").write_text("dog,cat\ngoose\tox\nleaf  leaf\n犬\nO'Brien's hot-dog (café)\n")
+    output = CliRunner().invoke(app, ["classes", "c.txt"]).output
+    for note in ("'dog,cat' has ','", r"'goose\tox' has '\t'", "'leaf  leaf' has '  '"):
+        assert note in output
+    assert "script: '犬' is not in Latin letters" in output and "4 things to look at" in output

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from albums import png, shard, tag
 from PIL import Image
+from test_tagger import FLAT
 
 from clipworks.kit.errors import InputError
 
@@ -85,6 +86,31 @@ def test_a_shard_can_lead_nowhere_and_a_bomb_does_not_go_off(tagger, tmp_dir) ->
     assert "no plain file (a link" in rows["s.tar/link.png"]
     assert {p.name for p in tmp_dir.parent.iterdir()} == before
     assert sorted(p.name for p in tmp_dir.iterdir()) == ["s.tar", "secret.png", "t.html", "t.json"]
+
+
+def test_a_link_that_leads_nowhere_is_listed_as_bad(tagger, tmp_dir) -> None:
+    (tmp_dir / "f").mkdir()
+    (tmp_dir / "f/a.png").write_bytes(png())
+    (tmp_dir / "f/gone.png").symlink_to("nowhere.png")
+    told = tag(tagger, ["f"], tmp_dir / "t.json")
+    assert told.startswith("1 images tagged, 1 could not be read")
+    assert "bad: f/gone.png: the file does not exist" in told
+
+
+def test_a_run_that_reads_nothing_fails_and_says_so(tagger, tmp_dir) -> None:
+    (tmp_dir / "a.png").touch()
+    with pytest.raises(InputError, match=r"no image could be read; the first: a\.png: the file"):
+        tag(tagger, ["a.png"], tmp_dir / "t.json")
+    made = tagger.with_calibration({"maps": FLAT})
+    with pytest.raises(InputError, match=r"0 images tagged, 1 could not be read(.|\n)*a\.png: the"):
+        tag(made, ["a.png"], tmp_dir / "t.json")
+
+
+def test_an_impossible_number_of_tags_is_refused_before_images_are_read(tagger, tmp_dir) -> None:
+    with pytest.raises(
+        InputError, match=r"-1\.0 tags per image: choose more than 0 and fewer than 6"
+    ):
+        tag(tagger, ["nowhere"], tmp_dir / "t.json", tags_per_image=-1.0)
 
 
 def test_a_shard_that_ends_too_soon_keeps_what_it_has(tagger, tmp_dir) -> None:

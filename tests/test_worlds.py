@@ -158,7 +158,7 @@ def test_a_folder_needs_no_labels(album, tmp_path) -> None:
 
 def test_a_folders_labels_are_a_table_or_coco(album, tmp_path) -> None:
     tables = {
-        "l.csv": "image,tags\na.jpg,dog; Dining Table\ndeep/b.png,\n",
+        "l.csv": "image,tags\na.jpg,dog; Dining Table\ndeep/b.png,\nc.webp,\n",
         "l.json": json.dumps({
             "images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "deep/b.png"},
                        {"id": 3, "file_name": "c.webp"}],
@@ -169,6 +169,7 @@ def test_a_folders_labels_are_a_table_or_coco(album, tmp_path) -> None:
     for name, text in tables.items():
         (tmp_path / name).write_text(text)
     rows = [{"image": "a.jpg", "tags": ["dog", "dining table"]}, {"image": "c.webp", "tags": None}]
+    rows.append({"image": "deep/b.png", "tags": []})
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "l.parquet")
     for name in (*tables, "l.parquet"):
         chosen = world("folder", images=album, told=tmp_path / name)
@@ -184,6 +185,7 @@ def test_a_folders_labels_are_a_table_or_coco(album, tmp_path) -> None:
         ("image,tags\na.jpg,dgo\n", r"line 2: 'dgo' is no class of the list"),
         ("image,tags\nz.jpg,dog\n", r"line 2: there is no image 'z\.jpg' in the folder"),
         ("image,tags\na.jpg,dog\na.jpg,cat\n", r"line 3: 'a\.jpg' stands there twice"),
+        ("image,tags\n", r"says nothing of 1 images of the folder: a\.jpg; give each a line"),
         (
             "file;labels\n",
             r"has the columns \['file;labels'\]; labels need two columns, image and tags",

@@ -39,7 +39,7 @@ def pick_device(name: str, *, key: str = "base.device") -> "torch.device":
         key: where people chose it, for the message.
 
     Raises:
-        InputError: this machine has no such device.
+        InputError: there is no such device, or this machine has none.
     """
     import torch
 
@@ -50,6 +50,8 @@ def pick_device(name: str, *, key: str = "base.device") -> "torch.device":
     }
     if name == "auto":
         return torch.device(next(kind for kind, has in there.items() if has))
+    if name not in there:
+        raise InputError(f"{key}: {name!r} is no device; auto, cuda, mps or cpu")
     if not there[name]:
         raise InputError(
             f"{key}: this machine has no {name}; use auto or cpu (or a torch built for it)"

@@ -46,7 +46,7 @@ class Job:
 
 def entry(name: str, unit: Unit, path: Path) -> Entry:
     """What is known of a file, an archive or a table."""
-    stat = path.stat()
+    stat = path.lstat() if path.is_symlink() and not path.exists() else path.stat()
     return Entry(name, unit.kind, str(path.resolve()), unit.group, stat.st_size, stat.st_mtime_ns)
 
 

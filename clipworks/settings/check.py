@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from clipworks.chat import replay
 from clipworks.kit.classes import Synonyms, misspelt, read_classes, read_synonyms
@@ -32,18 +33,36 @@ def check(params: Params) -> list[str]:
     names = read_classes(Path(params.base.classes))
     synonyms = read_synonyms(Path(params.base.synonyms))
     collect(_checks(params, names, synonyms))
-    odd = misspelt(synonyms, names)
-    return (
-        [f"base.synonyms: {params.base.synonyms} lists {', '.join(odd)}, which are no classes"]
-        if odd
-        else []
-    )
+    return list(_warnings(params, names, synonyms))
+
+
+def _warnings(params: Params, names: list[str], synonyms: Synonyms) -> Iterator[str]:
+    """What can be run, and may not be meant."""
+    from clipworks.miniature.scene import check_glyphs
+
+    if odd := misspelt(synonyms, names):
+        yield f"base.synonyms: {params.base.synonyms} lists {', '.join(odd)}, which are no classes"
+    for section, source in (("world", params.world.source), ("backbone", params.backbone.source)):
+        if source == "miniature":
+            try:
+                check_glyphs(names)
+            except InputError as error:
+                yield f"{section}: {error}; captions can be written all the same (dvc repro filter)"
+    unread = []
+    if params.world.source == "miniature":
+        unread += [(f"world.files.{key}", path) for key, path in params.world.files]
+    if params.backbone.source == "miniature":
+        unread.append(("backbone.checkpoint", params.backbone.checkpoint))
+    for key, path in unread:
+        if Path(path) != NONE:
+            section = key.partition(".")[0]
+            yield f"{key}: {path} is not read, since {section}.source is miniature"
 
 
 def _checks(params: Params, names: list[str], synonyms: Synonyms) -> Iterator[Callable[[], None]]:
     yield partial(_names, params, names, synonyms)
     yield partial(_device, params)
-    yield partial(_world, params, names)
+    yield partial(_world, params)
     yield partial(_backbone, params, names)
     yield partial(_chat, params)
     yield partial(_companions, params)
@@ -96,9 +115,7 @@ def _device(params: Params) -> None:
             raise InputError(f"{halves[0]}: fp16 needs a GPU; on a CPU fp32 and bf16 are allowed")
 
 
-def _world(params: Params, names: list[str]) -> None:
-    from clipworks.miniature.scene import check_glyphs
-
+def _world(params: Params) -> None:
     if params.world.source == "miniature":
         for split in ("validation", "test"):
             if not getattr(params.world, split):
@@ -106,8 +123,7 @@ def _world(params: Params, names: list[str]) -> None:
                     f"world.{split}: 0 images of the miniature world; draw at least 1 (0 stands for all "
                     "images of a COCO split)"
                 )
-        _disk(params)
-        return check_glyphs(names)
+        return _disk(params)
     faults = []
     splits: tuple[Split, ...] = ("validation", "test")
     for split in splits:
@@ -133,10 +149,18 @@ def _disk(params: Params) -> None:
 
 def _backbone(params: Params, names: list[str]) -> None:
     section = params.backbone
+    # A word has a token at least; what tokens there are in truth is known where they are made.
+    longest = max(len(name.split()) for name in names)
+    room = (section.context_length if section.source == "miniature" else 77) - 2 - longest
+    for model in MODELS:
+        contexts = getattr(params.train, model).contexts
+        if contexts > room:
+            raise InputError(
+                f"train.{model}.contexts: {contexts}, and the text tower has room for {max(room, 0)} beside "
+                "the words of the longest class name, a begin and an end"
+            )
     if section.source == "miniature":
-        from clipworks.miniature.scene import check_glyphs
-
-        return check_glyphs(names)
+        return
     from clipworks.clip import pretrained  # imports torch: only where it is needed
 
     file = None if Path(section.checkpoint) == NONE else Path(section.checkpoint)
@@ -147,6 +171,11 @@ def _backbone(params: Params, names: list[str]) -> None:
 
 
 def _chat(params: Params) -> None:
+    address = params.chat.openai.base_url
+    if params.chat.engine == "openai" and urlsplit(address).scheme not in ("http", "https"):
+        raise InputError(
+            f"chat.openai.base_url: {address!r} is no http address; http://HOST:PORT/v1"
+        )
     if params.chat.engine == "replay":
         replay.check(Path(params.chat.replay.folder))
 

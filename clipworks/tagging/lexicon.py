@@ -1,5 +1,6 @@
 """What to mend in a class list before anything is tagged or trained."""
 
+import re
 from pathlib import Path
 
 import torch
@@ -9,8 +10,10 @@ from clipworks.clip.backbone import Backbone
 from clipworks.kit.classes import Synonyms, read_classes, read_synonyms
 from clipworks.writing.inflections import ambiguous
 from clipworks.writing.labels import claims
+from clipworks.writing.rules import foreign_script
 
 PIECES = 3  # of one word: more, and CLIP has hardly seen it
+_SIGNS = re.compile(r" {2,}|[^\w '’&./()+-]")
 NEAREST = 5  # pairs of classes that are named
 
 
@@ -23,10 +26,27 @@ def look_over(file: Path, backbone: str | None, synonyms: Path | None) -> list[s
     names = read_classes(file)
     words = read_synonyms(synonyms) if synonyms else Synonyms()
     claims(names, words)
-    notes = [f"meaning: {one.message}" for one in ambiguous(names)]
+    notes = [*odd_signs(names), *(f"meaning: {one.message}" for one in ambiguous(names))]
     if backbone is not None:
         clip = pretrained.named(backbone)
         notes += [*split_badly(clip, names), *alike(clip, names)]
+    return notes
+
+
+def odd_signs(names: list[str]) -> list[str]:
+    """Names that are more than one, or no words that CLIP reads."""
+    notes = []
+    for name in names:
+        if foreign_script(name):
+            notes.append(
+                f"script: {name!r} is not in Latin letters: captions with other letters are rejected, and "
+                "CLIP reads English; translate it"
+            )
+        elif odd := sorted(set(_SIGNS.findall(name))):
+            notes.append(
+                f"signs: {name!r} has {', '.join(map(repr, odd))}, which no name of one class has; a line for "
+                "each class, and words with one space between"
+            )
     return notes
 
 

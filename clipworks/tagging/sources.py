@@ -89,8 +89,13 @@ def find(words: Sequence[str]) -> list[Unit]:
 
 
 def _folder(path: Path) -> list[Unit]:
-    """Images under a folder, all the way down; shards and tables too."""
-    found = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
+    """Images under a folder, all the way down; shards and tables too. A link that leads nowhere stays
+    with its name, to be listed as bad."""
+    found = sorted(
+        p.relative_to(path).as_posix()
+        for p in path.rglob("*")
+        if p.is_file() or (p.is_symlink() and not p.exists() and _is_image(p))
+    )
     loose = [name for name in found if _is_image(path / name)]
     packed = [unit for name in found if _packed(path / name) for unit in _file(path / name)]
     if not loose and not packed:

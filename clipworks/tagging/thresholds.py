@@ -58,11 +58,16 @@ def one_for_all(logits: Logits, tags_per_image: float) -> float:
         InputError: the number is not more than 0 and less than the number of classes.
     """
     classes = logits.shape[1]
+    check_many(tags_per_image, classes)
+    return float(np.quantile(logits, 1 - tags_per_image / classes))
+
+
+def check_many(tags_per_image: float, classes: int) -> None:
+    """Raises InputError where an image cannot have so many tags on average."""
     if not 0 < tags_per_image < classes:
         raise InputError(
             f"{tags_per_image} tags per image: choose more than 0 and fewer than {classes} classes"
         )
-    return float(np.quantile(logits, 1 - tags_per_image / classes))
 
 
 def by_images(logits: Logits, *, tags_per_image: float | None = None) -> tuple[PerClass, str]:

@@ -10,7 +10,7 @@ from clipworks.clip import pretrained
 from clipworks.kit import runtime
 from clipworks.kit.classes import read_classes
 from clipworks.kit.errors import InputError
-from clipworks.tagging import job, page, sources, table
+from clipworks.tagging import job, page, sources, table, thresholds
 from clipworks.tagging.eye import Seeing
 from clipworks.tagging.job import Parts
 from clipworks.tagging.tagger import Tagger
@@ -63,9 +63,11 @@ def tag(
         workers: actors of a Ray cluster; 0 works here.
 
     Raises:
-        InputError: nothing to tag, or the table cannot be written.
+        InputError: nothing to tag, no image that can be read, or the table cannot be written.
     """
     table.check(out)
+    if tags_per_image is not None:
+        thresholds.check_many(tags_per_image, len(tagger.classes))
     units = sources.find(words)
     if workers:
         from clipworks.tagging.ray_engine import judge
@@ -99,6 +101,8 @@ def tag(
     ]
     told += [f"bad: {name}: {why}" for name, why in bad[:10]]
     told += [f"... and {len(bad) - 10} more in the table"] if len(bad) > 10 else []
+    if count == len(bad):
+        raise InputError("\n".join(told))
     return "\n".join([*told, *([f"warning: {warning}"] if warning else [])])
 
 

@@ -66,7 +66,7 @@ class TrainModel(Section):
     """One of the ensemble's models."""
 
     start: str  # "backbone", or "train/<model>" to go on from its prompts
-    sources: list[SourceName]
+    sources: Annotated[list[SourceName], Field(min_length=1)]
     hard_list: list[str]  # groups of hard_groups: labels are cut down to them; empty for all
     contexts: AtLeastOne
     class_specific: bool

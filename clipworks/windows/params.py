@@ -1,6 +1,6 @@
 """Windows, and what is kept of them."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import Field, model_validator
 
@@ -9,6 +9,18 @@ from clipworks.kit.params import AtLeastOne, Count, Number, Positive, Section, S
 
 Way = Literal["crops", "maps"]
 Precision = Literal["fp32", "bf16", "fp16"]
+
+
+def way_named(name: str) -> Way:
+    """A way of seeing by its name on the command line.
+
+    Raises:
+        InputError: there is no such way.
+    """
+    for way in get_args(Way):
+        if way == name:
+            return cast(Way, way)
+    raise InputError(f"name a way of seeing, one of {', '.join(get_args(Way))}; not {name!r}")
 
 
 class Maps(Section):

@@ -14,11 +14,11 @@ FORM = "two columns, image and tags; a CSV separates tags by semicolons, parquet
 
 
 def read(path: Path, files: Sequence[str], class_names: Sequence[str]) -> np.ndarray:
-    """Labels of some images, int8 of shape (image, class); images that are not listed show nothing.
+    """Labels of some images, int8 of shape (image, class); what an image does not list, it does not show.
 
     Raises:
-        InputError: another form, a tag that is no class, or an image that is not in the folder, with
-            the line.
+        InputError: another form, a tag that is no class, an image that is not in the folder, with the
+            line, or images of the folder that the table leaves out.
     """
     row = {name: number for number, name in enumerate(files)}
     column = {name.lower(): i for i, name in enumerate(class_names)}
@@ -34,6 +34,11 @@ def read(path: Path, files: Sequence[str], class_names: Sequence[str]) -> np.nda
             if tag.lower() not in column:
                 raise InputError(f"{path}, {where}: {tag!r} is no class of the list")
             found[row[image], column[tag.lower()]] = 1
+    if left := [name for name in files if name not in seen]:
+        raise InputError(
+            f"{path} says nothing of {len(left)} images of the folder: {', '.join(left[:5])}; give each a "
+            "line, with empty tags where it shows no class, or take it out of the folder"
+        )
     return found
 
 

@@ -12,7 +12,7 @@ from clipworks.kit.params import AtLeastOne, Count, Section, Share
 class Compose(Section):
     """Which classes may appear together."""
 
-    rounds: AtLeastOne
+    rounds: Annotated[AtLeastOne, Field(le=10_000_000)]
     shown: Annotated[int, Field(ge=2)]
     count: AtLeastOne
     sampling: Sampling
