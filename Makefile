@@ -17,7 +17,7 @@ help:
 	@echo "make setup     the first step of all others: .venv with what the project needs"
 	@echo "make solutions run the sibling solutions; or one of them: $(SOLUTIONS)"
 	@echo "make check     format, lint, type-check"
-	@echo "make ablation  what each trick is worth, over 3 seeds (see README)"
+	@echo "make ablation  what each trick is worth, over 3 seeds (see docs/results.md)"
 
 setup: $(READY)
 

@@ -33,7 +33,8 @@ def apply(
     """
     if not file.is_file():
         known = ", ".join(str(path) for path in sorted(FOLDER.glob("*.yaml")))
-        raise InputError(f"there is no file {file}; shipped are {known}")
+        hint = f"shipped are {known}" if known else "run this where params.yaml lies"
+        raise InputError(f"there is no file {file}; {hint}")
     wanted = read_yaml(file)
     if not isinstance(wanted, dict):
         raise InputError(f"{file} holds no sections")
