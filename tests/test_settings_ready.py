@@ -86,4 +86,9 @@ def test_the_console_applies_them_and_says_what_changed(params, tmp_dir) -> None
     assert "infer.scales: [2, 3] -> [2, 3, 4]\n" in found.output
     assert "2 keys of params.yaml changed" in found.output
     found = CliRunner().invoke(app, ["settings", "nothing.yaml"])
-    assert found.exit_code == 1 and "there is no file nothing.yaml; shipped are" in found.output
+    assert found.exit_code == 1
+    assert "there is no file nothing.yaml; run this where params.yaml lies" in found.output
+    (tmp_dir / "data/settings").mkdir(parents=True)
+    (tmp_dir / "data/settings/coco.yaml").touch()
+    found = CliRunner().invoke(app, ["settings", "nothing.yaml"])
+    assert "there is no file nothing.yaml; shipped are data/settings/coco.yaml" in found.output
