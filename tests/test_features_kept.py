@@ -39,7 +39,7 @@ def test_a_changed_model_starts_from_the_features_kept(
 
 
 def test_half_a_run_of_seeing_is_not_lost(clip, models, folder, tmp_path, monkeypatch) -> None:
-    kept, ways = tmp_path / "features", {"features": tmp_path / "features"}
+    kept, ways = tmp_path / "deep/features", {"features": tmp_path / "deep/features"}
     run(clip, models, folder, tmp_path / "calm", tmp_path / "a", features=tmp_path / "other")
     real, calls = shards._look, []
 
@@ -79,6 +79,8 @@ def test_features_are_kept_within_the_budget_and_for_the_same_windows_alone(
     assert where(nearest_captions=9) == first != where(windows="maps")
     assert where(scales=[2] * 40) is None  # 1.4 MiB
     assert where(keep_features_MiB=0) is None
+    assert where(keep_features_MiB=36_736 / 2**20) == first  # to the byte
+    assert where(keep_features_MiB=36_735 / 2**20) is None
     for name in ("test-old", first.name, "validation-1"):
         (first.parent / name).mkdir(parents=True)
     assert where() == first
