@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from clipworks.commands import app
 from clipworks.fusion import leaderboard
-from clipworks.kit import cli, images
+from clipworks.kit import cli, images, runtime
 from clipworks.kit.classes import read_classes
 from clipworks.kit.errors import InputError
 from clipworks.settings import check, whole
@@ -158,6 +158,14 @@ def test_what_can_be_run_and_may_not_be_meant_is_a_warning(finished, tmp_path, m
     assert "world.files.test_images: nowhere is not read, since world.source is miniature" in found
     with pytest.raises(InputError, match=r"the miniature world has no glyph for \['unicorn'\]"):
         world.stage("world")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:0"])
+def test_a_device_of_another_name_is_refused(name) -> None:
+    with pytest.raises(
+        InputError, match=rf"--device: {name!r} is no device; auto, cuda, mps or cpu"
+    ):
+        runtime.pick_device(name, key="--device")
 
 
 @pytest.mark.parametrize("way", ["", "cropz"])

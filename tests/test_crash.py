@@ -12,7 +12,7 @@ import thimble
 
 from clipworks.kit import checkpoint
 
-STAGES = ("filter", "infer@crops")
+STAGES = ("filter", "train@ema", "infer@crops")
 KILLS = 2
 
 
