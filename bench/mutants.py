@@ -49,10 +49,13 @@ TESTS = {
 }
 # Module, part of the source line, the fault as printed, and why nothing follows from it.
 EQUIVALENT: list[tuple[str, str, str, str]] = [
+    ("tuning.selection", "strict=False)", "False -> None", "both are no"),
+    ("tuning.losses", "ordered == -torch.inf, 0.0)", "0.0 -> -1.0", "what stands behind the negatives is never gathered"),
     ("tuning.captions", "len(selected) // 50_000", "50000 -> 49999", "the size of a part, not of the whole"),
     ("tuning.captions", "len(selected) // 50_000", "50000 -> 50001", "the size of a part, not of the whole"),
     ("tuning.losses", "ordered.masked_fill(", "0.0 -> 1.0", "what stands behind the negatives is never gathered"),
     ("windows.shards", "boxes(10_000", "10000 -> 10001", "as many windows: their number depends on proportions"),
+    ("windows.shards", "boxes(10_000", "10000 -> 9999", "as many windows: their number depends on proportions"),
     ("windows.boxes", "room // 2", "2 -> 3", "there is one step only where no room is left: 0"),
     ("windows.boxes", "room // 2", "2 -> 1", "there is one step only where no room is left: 0"),
     ("windows.visual_pass", "4 * self.tower.at_once", "4 * self.tower.at_once -> 4 / self.tower.at_once", "fewer images wait together; the same logits"),

@@ -54,7 +54,7 @@ def check() -> None:
     from clipworks.kit.cli import run
     from clipworks.settings import check as settings
     from clipworks.settings import whole
-    from clipworks.writing.inflections import ambiguous
+    from clipworks.writing.inflections import warnings
 
     def main() -> None:
         if sibling := _sibling():
@@ -62,9 +62,8 @@ def check() -> None:
             typer.echo("params.yaml can be run")
             return
         params = whole.load()
-        warnings = settings.check(params)
-        found = ambiguous(read_classes(Path(params.base.classes)))
-        for warning in [*warnings, *(one.message for one in found)]:
+        found = settings.check(params)
+        for warning in [*found, *warnings(read_classes(Path(params.base.classes)))]:
             typer.echo(f"warning: {warning}")
         typer.echo("params.yaml can be run")
 

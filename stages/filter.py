@@ -1,4 +1,4 @@
-"""Captions worth training on: rules, labels by synonyms and lemmas, then the judge."""
+"""Captions worth training on: rules, labels by names and synonyms, then the judge."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from clipworks.kit.params import Base, load
 from clipworks.kit.tensors import about
 from clipworks.miniature.grammar import GrammarEngine
 from clipworks.writing import dialogue, filtering, page, transcript
-from clipworks.writing.inflections import ambiguous
+from clipworks.writing.inflections import warnings
 from clipworks.writing.labels import Labeller
 from clipworks.writing.params import Filter
 
@@ -24,8 +24,8 @@ def main() -> None:
     base, chat, params = load("base", Base), load("chat", Chat), load("filter", Filter)
     names = read_classes(Path(base.classes))
     labeller = Labeller(names, read_synonyms(Path(base.synonyms)))
-    for word in ambiguous(names):
-        print(f"filter: warning: {word.message}")
+    for line in warnings(names):
+        print(f"filter: warning: {line}")
     tally = filtering.Tally(names)
     with (
         tables.Writer(OUT / "captions.parquet", transcript.CAPTIONS, about(names)) as kept,

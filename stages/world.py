@@ -37,7 +37,8 @@ def main() -> None:
             coco.write(annotations, names, scenes)
             listed = {"folder": folder.as_posix(), "images": [scene[0] for scene in scenes]}
         tables.write_json(OUT / f"{split}.json", listed)
-        print(f"world: {len(listed['images']):,} {split} images in {listed['folder']}")
+        where = f" in {listed['folder']}" if listed["folder"] else ""
+        print(f"world: {len(listed['images']):,} {split} images{where}")
 
 
 if __name__ == "__main__":

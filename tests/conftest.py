@@ -31,6 +31,13 @@ def pytest_collection() -> None:
     import open_clip  # noqa: F401  # isort: skip
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests on finished worlds first: of two processes one begins with these and makes the world, the
+    other begins in the middle of the list, and does not wait for it."""
+    worlds = {"finished", "finished_street"}
+    items.sort(key=lambda item: worlds.isdisjoint(getattr(item, "fixturenames", ())))
+
+
 @pytest.fixture
 def tmp_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder that is the working folder too, as a stage sees it."""

@@ -1,11 +1,11 @@
 """From windows to predictions."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import model_validator
 
 from clipworks.kit.errors import InputError
-from clipworks.kit.params import MODELS, AtLeastOne, Number, Positive, Section, Share
+from clipworks.kit.params import MODELS, AtLeastOne, Number, Once, Positive, Section, Share
 
 
 class Ensemble(Section):
@@ -15,7 +15,7 @@ class Ensemble(Section):
     captions: bool  # whether global features are moved half-way to their nearest captions
     local_weight: dict[str, Number]  # per model; "default" for the others
     cooccurrence_weight: Number
-    cooccurrence_models: list[str]
+    cooccurrence_models: Annotated[list[str], Once]
     similarity: bool
     variance: dict[str, Literal["none", "once", "twice"]]  # per model, "default" for the others
     aggregation: Literal["max_or_min", "max", "mean", "top_k", "log_sum_exp"]
@@ -37,6 +37,4 @@ class Ensemble(Section):
         named = {*self.local_weight, *self.variance, *self.cooccurrence_models, *self.weights}
         if unknown := sorted(named - {*MODELS, "default"}):
             raise InputError(f"no model {unknown}; there are {list(MODELS)}")
-        if len(set(self.cooccurrence_models)) < len(self.cooccurrence_models):
-            raise InputError(f"cooccurrence_models: {self.cooccurrence_models} names one twice")
         return self

@@ -82,9 +82,9 @@ def read_synonyms(path: Path) -> Synonyms:
         return Synonyms.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        place = ".".join(str(part) for part in first["loc"]) or "its content"
         raise InputError(
-            f"synonyms file {path}: {place}: {first['msg']}; allowed are "
+            f"synonyms file {path}: {place} has another form ({first['msg']}); allowed are "
             "'synonyms: {class: [word, ...]}' and 'other_meanings: [phrase, ...]'"
         ) from None
 

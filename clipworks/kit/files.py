@@ -77,6 +77,8 @@ def read_yaml(path: Path, *, key: str = "") -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "not readable"
+        problem = getattr(error, "problem", None) or getattr(error, "reason", "not readable")
+        if isinstance(error, yaml.reader.ReaderError):  # a sign that no text has; it has no mark
+            line = f", line {read_text(path)[: error.position].count(chr(10)) + 1}"
         where = f"{key}: {path}" if key else str(path)
         raise InputError(f"{where}{line}: no valid YAML ({problem})") from None

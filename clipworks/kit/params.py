@@ -10,7 +10,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
 from clipworks.kit.errors import InputError
 from clipworks.kit.files import read_yaml
@@ -31,6 +38,21 @@ def number(value: Any) -> Any:
     return value
 
 
+T = TypeVar("T")
+
+
+def once(values: list[T]) -> list[T]:
+    """A list that names nothing twice.
+
+    Raises:
+        InputError: with what it names twice.
+    """
+    if twice := [value for i, value in enumerate(values) if value in values[:i]]:
+        raise InputError(f"{twice} stand there twice; name each once")
+    return values
+
+
+Once = AfterValidator(once)
 Number = Annotated[float, BeforeValidator(number)]
 Share = Annotated[float, BeforeValidator(number), Field(ge=0, le=1)]
 Positive = Annotated[float, BeforeValidator(number), Field(gt=0)]
@@ -112,7 +134,9 @@ def explain(section: str, schema: type[BaseModel], issue: Any) -> str:
         owner = field.annotation if field else None
     allowed = sorted(getattr(owner, "model_fields", {}))
     if issue["type"] == "extra_forbidden":
-        return f"{where}: unknown; allowed are {allowed}{_close(str(issue['loc'][-1]), allowed)}"
+        key = str(issue["loc"][-1])
+        hint = _close(key, allowed) or _inside(owner, key)
+        return f"{where}: unknown; allowed are {allowed}{hint}"
     if issue["type"] == "missing":
         return f"{where}: missing"
     if issue["type"] == "value_error":  # a contradiction within a section
@@ -128,6 +152,17 @@ def explain(section: str, schema: type[BaseModel], issue: Any) -> str:
 def _close(word: str, known: list[str]) -> str:
     match = difflib.get_close_matches(word, known, 1)
     return f"; did you mean {match[0]!r}?" if match else ""
+
+
+def _inside(owner: Any, key: str) -> str:
+    """Where a key belongs that stands a level too high."""
+    fields = getattr(owner, "model_fields", {})
+    found = [
+        f"{name}.{key}"
+        for name, f in fields.items()
+        if key in getattr(f.annotation, "model_fields", {})
+    ]
+    return f"; did you mean {found[0]!r}?" if found else ""
 
 
 def collect(checks: Iterable[Callable[[], object]]) -> None:

@@ -6,7 +6,9 @@ hashes) and no metrics to compare: they lie in metrics/runtime/, outside Git.
 
 import json
 import os
+import re
 import resource
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 RUNTIME = Path("metrics/runtime")
+LAUNCHERS = ("python", "torchrun", "accelerate", "deepspeed")
 
 
 def project_root() -> Path:
@@ -57,6 +60,21 @@ def pick_device(name: str, *, key: str = "base.device") -> "torch.device":
             f"{key}: this machine has no {name}; use auto or cpu (or a torch built for it)"
         )
     return torch.device(name)
+
+
+def check_launcher(launcher: str) -> None:
+    """Raises InputError for what is no command of this machine, or none that starts Python."""
+    words = launcher.split() or [""]
+    if shutil.which(words[0]) is None:
+        why = f"there is no command {words[0]!r} here"
+    elif not any(re.sub(r"[\d.]+$", "", Path(word).name) in LAUNCHERS for word in words):
+        why = f"{launcher!r} does not start Python"
+    else:
+        return
+    raise InputError(
+        f"launcher: {why}; python, or for several processes torchrun --nproc_per_node 2, or on GPUs "
+        "accelerate launch --num_processes 2"
+    )
 
 
 def accelerator(device: "torch.device", precision: str) -> "Accelerator":

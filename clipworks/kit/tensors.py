@@ -18,20 +18,26 @@ def about(class_names: Sequence[str]) -> dict[str, str]:
 
 
 @contextmanager
-def opened(path: Path, *, framework: str = "pt") -> Iterator[Any]:
+def opened(
+    path: Path,
+    *,
+    framework: str = "pt",
+    made_by: str = "run the stage that writes it (`dvc repro`)",
+) -> Iterator[Any]:
     """A safetensors file.
+
+    Args:
+        made_by: what to do where there is none, for messages.
 
     Raises:
         InputError: it is missing, or not whole.
     """
     if not path.exists():
-        raise InputError(f"{path} does not exist; run the stage that writes it (`dvc repro`)")
+        raise InputError(f"{path} does not exist; {made_by}")
     try:
         file = safe_open(str(path), framework=framework)
     except SafetensorError as error:
-        raise InputError(
-            f"{path} is no whole safetensors file ({error}); run the stage that writes it again"
-        ) from None
+        raise InputError(f"{path} is no whole safetensors file ({error}); {made_by}") from None
     with file:
         yield file
 

@@ -1,6 +1,5 @@
 """What can be known to fail in the retrieval pipeline before a CLIP is trained or loaded."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from clipworks.kit.errors import InputError
 from clipworks.kit.files import NONE
 from clipworks.kit.params import PARAMS, collect, load_whole
-from clipworks.kit.runtime import pick_device
+from clipworks.kit.runtime import check_launcher, pick_device
 from clipworks.retrieval import dataset
 from clipworks.retrieval.inventory import Inventory
 from clipworks.retrieval.params import (
@@ -63,12 +62,12 @@ def check(params: Params) -> None:
 
 def _checks(params: Params) -> Iterator[Callable[[], None]]:
     yield partial(_device, params)
-    yield partial(_launcher, params)
+    yield partial(check_launcher, params.launcher)
     yield partial(_world, params)
     if params.backbone.source == "pretrained":
         yield partial(_pretrained, params.backbone)
     if Path(params.parse.inventory) != NONE:
-        yield partial(Inventory.load, Path(params.parse.inventory))  # type: ignore[misc]
+        yield partial(Inventory.load, Path(params.parse.inventory), key="parse.inventory")  # type: ignore[misc]
     yield partial(_models, params)
     yield partial(_submit, params)
 
@@ -80,15 +79,6 @@ def _device(params: Params) -> None:
         for name, variant in params.finetune.items():
             if variant.precision == "fp16":
                 raise InputError(f"finetune.{name}.precision: fp16 needs a GPU, and base.device is cpu")  # fmt: skip
-
-
-def _launcher(params: Params) -> None:
-    word = (params.launcher.split() or [""])[0]
-    if shutil.which(word) is None:
-        raise InputError(
-            f"launcher: there is no command {word!r} here; python, or for several processes torchrun "
-            "--nproc_per_node 2, or on GPUs accelerate launch --num_processes 2"
-        )
 
 
 def _world(params: Params) -> None:

@@ -37,18 +37,22 @@ class Inventory:
         )
 
     @classmethod
-    def load(cls, path: Path) -> "Inventory":
+    def load(cls, path: Path, *, key: str = "") -> "Inventory":
         """Read the organisers' JSON.
+
+        Args:
+            key: the params.yaml key that names the file, for messages.
 
         Raises:
             InputError: another form.
         """
-        found: Any = files.read_json(path)
+        found: Any = files.read_json(path, key=key)
         if not isinstance(found, dict) or not all(
             isinstance(found.get(s), list) and all(isinstance(n, str) for n in found[s])
             for s in SLOTS
         ):
-            raise InputError(f"{path}: must hold lists of names under {', '.join(SLOTS)}")
+            where = f"{key}: {path}" if key else str(path)
+            raise InputError(f"{where}: must hold lists of names under {', '.join(SLOTS)}")
         colours, types, brands = (tuple(sorted(found[slot])) for slot in SLOTS)
         return cls(colours, types, brands)
 

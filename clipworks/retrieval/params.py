@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from clipworks.kit.errors import InputError
-from clipworks.kit.params import AtLeastOne, Count, Number, Positive, Section, Share
+from clipworks.kit.params import AtLeastOne, Count, Number, Once, Positive, Section, Share
 from clipworks.miniature.params import Backbone as MiniatureBackbone
 from clipworks.retrieval.queries import Prefix, Routing
 
@@ -76,7 +76,7 @@ class Backbone(MiniatureBackbone):
 class Complete(Section):
     """Filling in what labels leave out."""
 
-    fill: list[Literal["colour", "type"]]
+    fill: Annotated[list[Literal["colour", "type"]], Once]
     square: bool
     scale: Positive  # of the softmax that `probability` comes from; 1 is the authors'
     least_margin: Number  # cosine; below it nothing is filled in
@@ -124,7 +124,7 @@ class Finetune(Section):
 class Soup(Section):
     """Which fine-tuned variants' epochs are mixed."""
 
-    variants: Annotated[list[str], Field(min_length=1)]
+    variants: Annotated[list[str], Field(min_length=1), Once]
 
 
 class Row(Section):

@@ -10,7 +10,7 @@ from clipworks.kit.errors import InputError
 from clipworks.kit.files import NONE
 from clipworks.kit.params import PARAMS, collect, load_whole
 from clipworks.kit.runtime import pick_device
-from clipworks.scenes import folder, painting, prompts
+from clipworks.scenes import choice, folder, painting, prompts, rows
 from clipworks.scenes.params import (
     Base,
     Ensemble,
@@ -21,6 +21,7 @@ from clipworks.scenes.params import (
     Submit,
     World,
 )
+from clipworks.scenes.recipes import Recipe
 
 
 class Params(BaseModel):
@@ -60,6 +61,8 @@ def _checks(params: Params) -> Iterator[Callable[[], None]]:
             yield partial(_pretrained, name, model)
     yield partial(_names, params)
     yield partial(_prompts, params)
+    yield partial(_sentences, params)
+    yield partial(_rows, params)
 
 
 def _device(params: Params) -> None:
@@ -106,6 +109,14 @@ def _names(params: Params) -> None:
             )
 
 
+def _rows(params: Params) -> None:
+    """Rows that are handed in or drawn; one that needs what a prompts file lacks is found missing later."""
+    fixed = Recipe.of(params.ensemble)
+    listed = {row.name for row in rows.rows(params.ensemble, dict.fromkeys(choice.RULES, fixed))}
+    rows.known(params.submit.row, listed, key="submit.row")
+    rows.known(params.evaluate.row, {*listed, rows.VALIDATION}, key="evaluate.row")
+
+
 def _prompts(params: Params) -> None:
     file = prompts.read_file(Path(params.prompts.file))
     known = [*file.templates, *file.imagenet, prompts.SENTENCES]
@@ -113,3 +124,10 @@ def _prompts(params: Params) -> None:
         raise InputError(
             f"ensemble.groups: {params.prompts.file} has no groups {unknown}; there are {known}"
         )
+
+
+def _sentences(params: Params) -> None:
+    """Of folders, classes are known once they were listed."""
+    if params.world.source == "miniature":
+        file = prompts.read_file(Path(params.prompts.file))
+        prompts.check_classes(file, params.base.places, name=f"prompts.file: {params.prompts.file}")

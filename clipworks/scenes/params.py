@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from clipworks.kit.errors import InputError
-from clipworks.kit.params import AtLeastOne, Count, Number, Positive, Section, Share
+from clipworks.kit.params import AtLeastOne, Count, Number, Once, Positive, Section, Share
 from clipworks.miniature.params import Backbone, Scene
 
 Split = Literal["validation", "test"]
@@ -17,7 +17,7 @@ class Base(Section):
 
     seed: Count
     device: Literal["auto", "cpu", "cuda", "mps"]
-    places: list[str]  # of the miniature world
+    places: Annotated[list[str], Once]  # of the miniature world
 
 
 class Miniature(Section):
@@ -63,14 +63,14 @@ class Probabilities(Section):
     """How a model looks at the pictures."""
 
     # Factors to cache; 1 leaves a picture as it is.
-    sharpen: Annotated[list[Annotated[Number, Field(ge=0)]], Field(min_length=1)]
+    sharpen: Annotated[list[Annotated[Number, Field(ge=0)]], Field(min_length=1), Once]
     batch_size: AtLeastOne
 
 
 class Ensemble(Section):
     """From cached cosines to class probabilities."""
 
-    groups: list[str]  # of the prompts file
+    groups: Annotated[list[str], Field(min_length=1), Once]  # of the prompts file
     pooling: Pooling
     scale: Positive  # cosine -> logit
     sharpen: dict[str, Number]  # factor of each model

@@ -140,6 +140,15 @@ def read_file(path: Path) -> PromptFile:
     return found
 
 
+def check_classes(file: PromptFile, classes: Sequence[str], *, name: str) -> None:
+    """Raises InputError where a file, by its name for messages, has sentences for what is no class."""
+    if unknown := sorted(set(file.sentences) - set(classes)):
+        raise InputError(
+            f"{name} has sentences for {unknown}, which are no classes; the classes are "
+            f"{list(classes)}, and names must match letter by letter"
+        )
+
+
 def build(
     file: PromptFile, classes: Sequence[str], imagenet: Sequence[str], *, name: str
 ) -> PromptSet:
@@ -152,11 +161,7 @@ def build(
     Raises:
         InputError: sentences for a class that does not exist.
     """
-    if unknown := sorted(set(file.sentences) - set(classes)):
-        raise InputError(
-            f"{name} has sentences for {unknown}, which are no classes; the classes are "
-            f"{list(classes)}, and names must match letter by letter"
-        )
+    check_classes(file, classes, name=name)
     texts: list[str] = []
     owners: list[int] = []
     groups: list[str] = []

@@ -24,7 +24,8 @@ class QueryByDefault(TyperGroup):
 app = typer.Typer(
     cls=QueryByDefault,
     no_args_is_help=True,
-    help="Search your own images: `search index FOLDER` once, then `search QUERY`.",
+    help="Search your own images: `search index FOLDER` once, then `search WORDS`, which is short for "
+    "`search query WORDS` (`search query --help` has its options).",
 )
 Folder = Annotated[Path, typer.Option("--index", help="the index's folder")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]

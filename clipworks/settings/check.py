@@ -16,7 +16,7 @@ from clipworks.kit.classes import Synonyms, misspelt, read_classes, read_synonym
 from clipworks.kit.errors import InputError
 from clipworks.kit.files import NONE
 from clipworks.kit.params import MODELS, collect
-from clipworks.kit.runtime import pick_device
+from clipworks.kit.runtime import check_launcher, pick_device
 from clipworks.settings.whole import Params
 from clipworks.tuning.params import TrainModel
 from clipworks.worlds.listing import Split, check_place
@@ -68,9 +68,10 @@ def _checks(params: Params, names: list[str], synonyms: Synonyms) -> Iterator[Ca
     yield partial(_companions, params)
     yield partial(_groups, params, names)
     yield partial(_starts, params)
+    yield partial(_init_words, params)
     yield partial(_ensemble, params, names)
     yield partial(_evaluate, params, names)
-    yield partial(_launcher, params)
+    yield partial(check_launcher, params.launcher)
 
 
 def _evaluate(params: Params, names: list[str]) -> None:
@@ -78,15 +79,6 @@ def _evaluate(params: Params, names: list[str]) -> None:
         raise InputError(
             f"evaluate.decision_k: {params.evaluate.decision_k} of {len(names)} classes would give "
             "every image every tag; choose fewer, or evaluate.decision=threshold"
-        )
-
-
-def _launcher(params: Params) -> None:
-    word = (params.launcher.split() or [""])[0]
-    if shutil.which(word) is None:
-        raise InputError(
-            f"launcher: there is no command {word!r} here; python, or for several processes torchrun "
-            "or accelerate launch with their options"
         )
 
 
@@ -237,6 +229,22 @@ def _starts(params: Params) -> None:
                     )
             seen.append(other)
             one = before
+
+
+def _init_words(params: Params) -> None:
+    told = {m: getattr(params.train, m) for m in MODELS if getattr(params.train, m).init_words}
+    if told:
+        from clipworks.clip import text  # imports torch and open_clip
+        from clipworks.clip.backbone import tokenizer
+
+        for model, one in told.items():
+            # Every tower that prompts can be tuned on has CLIP's own tokenizer (pretrained.check).
+            count = int(text.lengths(tokenizer(1_000)([one.init_words]))[0]) - 2
+            if count != one.contexts:
+                raise InputError(
+                    f"train.{model}.init_words: {one.init_words!r} has {count} tokens, and contexts is "
+                    f"{one.contexts}; make them equal"
+                )
 
 
 def _ensemble(params: Params, names: list[str]) -> None:

@@ -125,16 +125,19 @@ def _leaves(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
 def _kind(kind: Any, limits: list[str] | None = None) -> str:
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        return _kind(inner[0], [str(m) for m in inner[1:] if _is_bound(m)])
+        marks = [m for one in inner[1:] for m in getattr(one, "metadata", [one])]  # of a Field
+        return _kind(inner[0], [str(m) for m in marks if _is_bound(m)])
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in inner)
-    if origin in (list, tuple, dict):
-        return f"{origin.__name__} of {', '.join(dict.fromkeys(_kind(one) for one in inner if one is not ...))}"
+    if origin is list:
+        return f"list of {_kind(inner[0])}"
+    if origin is tuple:
+        return f"[{', '.join(map(_kind, inner))}]"
+    if origin is dict:
+        return f"{{{_kind(inner[0])}: {_kind(inner[1])}}}"
     name = {"str": "text", "float": "number", "int": "whole number", "bool": "true, false"}
     found = name.get(getattr(kind, "__name__", ""), str(kind))
-    for limit in limits or []:
-        found += " " + _bounds(limit)
-    return found
+    return f"{found} {' and '.join(map(_bounds, limits))}" if limits else found
 
 
 def _is_bound(value: Any) -> bool:

@@ -46,7 +46,7 @@ def read(path: Path) -> tuple[About, dict[str, Tensor]]:
     Raises:
         InputError: no tagger, of another version, or its parts do not fit each other.
     """
-    with tensors.opened(path) as file:
+    with tensors.opened(path, made_by="`clipworks export` writes a tagger") as file:
         written = (file.metadata() or {}).get("clipworks")
         own = {key: file.get_tensor(key) for key in file.keys()}
     if written is None:

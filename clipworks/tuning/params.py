@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from clipworks.kit.errors import InputError
-from clipworks.kit.params import AtLeastOne, Count, Number, Positive, Section, Share, number
+from clipworks.kit.params import AtLeastOne, Count, Number, Once, Positive, Section, Share, number
 
 
 class Cooccurrence(Section):
     """The conditional matrix."""
 
-    sources: list[Literal["multi", "single", "challenge"]]
+    sources: Annotated[list[Literal["multi", "single", "challenge"]], Once]
 
 
 class EncodeCaptions(Section):
@@ -66,8 +66,10 @@ class TrainModel(Section):
     """One of the ensemble's models."""
 
     start: str  # "backbone", or "train/<model>" to go on from its prompts
-    sources: Annotated[list[SourceName], Field(min_length=1)]
-    hard_list: list[str]  # groups of hard_groups: labels are cut down to them; empty for all
+    sources: Annotated[list[SourceName], Field(min_length=1), Once]
+    hard_list: Annotated[
+        list[str], Once
+    ]  # groups of hard_groups: labels are cut down to them; empty for all
     contexts: AtLeastOne
     class_specific: bool
     name_position: Literal["end", "middle", "front"]

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, cast, get_args
 from pydantic import Field, model_validator
 
 from clipworks.kit.errors import InputError
-from clipworks.kit.params import AtLeastOne, Count, Number, Positive, Section, Share
+from clipworks.kit.params import AtLeastOne, Count, Number, Once, Positive, Section, Share
 
 Way = Literal["crops", "maps"]
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -26,8 +26,12 @@ def way_named(name: str) -> Way:
 class Maps(Section):
     """How windows are read off maps."""
 
-    resolution: Positive  # a window's side on its map, as a multiple of the tower's input
-    density: Positive  # points that are read of a window, for each cell of its side
+    resolution: Annotated[
+        Positive, Field(le=16)
+    ]  # a window's side on its map, as a multiple of the tower's input
+    density: Annotated[
+        Positive, Field(le=16)
+    ]  # points that are read of a window, for each cell of its side
     tolerance: Annotated[Number, Field(ge=0)]  # windows whose sides differ by no more share a map
 
     def samples(self, size: int, stride: int) -> int:
@@ -39,10 +43,10 @@ class Maps(Section):
 class Infer(Section):
     """Windows, and what is kept of them."""
 
-    windows: list[Way]  # an instance of the stage for each
+    windows: Annotated[list[Way], Once]  # an instance of the stage for each
     maps: Maps
 
-    scales: list[Annotated[int, Field(ge=2, le=16)]]  # each at most once
+    scales: Annotated[list[Annotated[int, Field(ge=2, le=16)]], Once]
     positional: bool
     nearest_captions: AtLeastOne
     batch_size: AtLeastOne
@@ -60,14 +64,6 @@ class Infer(Section):
         """
         unread = {"max_bad_share", *(() if way == "maps" else ("maps",))}
         return {**self.model_dump(exclude=unread), "windows": way}
-
-    @model_validator(mode="after")
-    def _once(self) -> "Infer":
-        for key in ("scales", "windows"):
-            values = getattr(self, key)
-            if len(set(values)) < len(values):
-                raise InputError(f"{key}: {values} names one twice")
-        return self
 
     @model_validator(mode="after")
     def _no_places(self) -> "Infer":

@@ -26,13 +26,20 @@ class Ambiguity(NamedTuple):
     form: str
     why: str
 
-    @property
-    def message(self) -> str:
-        """What to tell whoever wrote the class list."""
-        return (
-            f"class {self.name!r}: captions with {self.form!r} count for it, and that is {self.why}; "
-            "phrases that mean something else can stand under other_meanings (base.synonyms)"
+
+def warnings(names: Iterable[str]) -> list[str]:
+    """What to tell whoever wrote a class list: a line for each name that captions may use otherwise."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for name, form, why in ambiguous(names):
+        found.setdefault(name, {}).setdefault(form, []).append(why)
+    return [
+        f"class {name!r}: captions with "
+        + ", or ".join(
+            f"{form!r} count for it, and that is {', '.join(whys)}" for form, whys in uses.items()
         )
+        + "; phrases that mean something else can stand under other_meanings (base.synonyms)"
+        for name, uses in found.items()
+    ]
 
 
 @cache

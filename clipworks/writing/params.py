@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from clipworks.chat.params import Sampling
 from clipworks.kit.errors import InputError
-from clipworks.kit.params import AtLeastOne, Count, Section, Share
+from clipworks.kit.params import AtLeastOne, Count, Once, Section, Share
 
 
 class Compose(Section):
@@ -30,7 +30,7 @@ class Caption(Section):
     single_sentences: AtLeastOne
     challenge_rounds: Count
     challenge_sentences: AtLeastOne
-    challenge_classes: list[str]
+    challenge_classes: Annotated[list[str], Once]
     sampling: Sampling
     verdict_sampling: Sampling
     verdict_threshold: Share
