@@ -53,14 +53,15 @@ TRAIN: dict[str, Any] = {
 def set_params(folder: Path, changes: dict[str, Any]) -> None:
     """Change params.yaml of a project; keys are dotted."""
     path = folder / "params.yaml"
-    params = yaml.safe_load(path.read_text())
+    params = yaml.load(path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     for key, value in changes.items():
         *places, last = key.split(".")
         section = params
         for place in places:
             section = section[place]
         section[last] = value
-    path.write_text(yaml.safe_dump(params, sort_keys=False))
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast, where it was built
+    path.write_text(yaml.dump(params, Dumper=dumper, sort_keys=False))
 
 
 def copy(folder: Path) -> Path:
