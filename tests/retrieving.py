@@ -1,13 +1,12 @@
 """The retrieval solution, small: its stages, and what the tests make of them."""
 
-import importlib.util
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from test_scenes_pipeline import change
+from thimble import run_sibling, set_params
 
 ROOT = Path(__file__).parent.parent
 SOLUTION = ROOT / "solutions/retrieval"
@@ -38,11 +37,7 @@ def body(name: str) -> dict:
 
 def run(name: str) -> None:
     """A stage of this solution, from the working folder."""
-    stage, _, key = name.partition("@")
-    spec = importlib.util.spec_from_file_location(f"retrieval_{stage}", SOLUTION / f"stages/{stage}.py")  # fmt: skip
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.main(*([key] if key else []))
+    run_sibling(SOLUTION, name)
 
 
 class Killed(BaseException):
@@ -54,7 +49,7 @@ def make(folder: Path) -> None:
     (folder / "data").mkdir(parents=True)
     shutil.copyfile(SOLUTION / "data/none", folder / "data/none")
     shutil.copyfile(SOLUTION / "params.yaml", folder / "params.yaml")
-    change(folder, SMALL)
+    set_params(folder, SMALL)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for stage in ORDER:

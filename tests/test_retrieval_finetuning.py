@@ -8,7 +8,7 @@ import torch
 import yaml
 from retrieving import Killed, run
 from safetensors.torch import load_file
-from test_scenes_pipeline import change
+from thimble import set_params
 
 from clipworks.clip import backbone, encoding
 from clipworks.retrieval import dataset, finetuning
@@ -63,7 +63,7 @@ def test_a_killed_search_goes_on_and_finds_the_same(street, monkeypatch) -> None
     run("search")
     assert len(calls) == 2 * whole + 1  # only the part that was in hand is encoded again
     assert Path("data/search/test.safetensors").read_bytes() == before
-    change(street, {"search.rows.suffix.suffix.car": "at night"})
+    set_params(street, {"search.rows.suffix.suffix.car": "at night"})
     run("search")
     assert len(calls) == 2 * whole + 1  # other words ask for no picture again
 

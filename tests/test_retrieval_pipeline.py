@@ -11,7 +11,7 @@ import pytest
 import yaml
 from retrieving import ROOT, SOLUTION, STAGES, body, run
 from test_pipeline import imported, rooms
-from test_scenes_pipeline import change
+from thimble import set_params
 
 from clipworks.clip import backbone
 from clipworks.kit import tables
@@ -85,7 +85,7 @@ def test_a_folder_in_the_organisers_layout_needs_no_truth(own_street) -> None:
     Path("data/world").rename("own")
     shutil.rmtree("data/evaluate")
     own = Path("own/dataset")
-    change(own_street, {"world.source": "folder", "world.folder": "own/dataset"})
+    set_params(own_street, {"world.source": "folder", "world.folder": "own/dataset"})
     for stage in ("check", "world", "parse", "complete", "prepare", "finetune@hard", "search",
                   "submit", "evaluate"):  # fmt: skip
         run(stage)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from retrieving import SOLUTION, run
-from test_scenes_pipeline import change
+from thimble import set_params
 from typer.testing import CliRunner
 
 from clipworks.commands import app
@@ -38,7 +38,7 @@ def test_bad_lines_may_be_left_out_and_are_listed(street) -> None:
     first = path.read_text().splitlines()[0]
     with path.open("a") as out:
         out.write(f"a.jpg$white Falco.\n{first}\n")
-    change(street, {"parse.skip_bad": True})
+    set_params(street, {"parse.skip_bad": True})
     run("parse")
     refused = json.loads(Path("data/parse/refused.json").read_text())[path.as_posix()]
     assert [(r["line"], r["field"]) for r in refused] == [(37, "caption"), (0, "image")]
@@ -87,13 +87,13 @@ def test_an_empty_gallery_and_a_broken_picture_stop_with_their_names(street) -> 
     ],
 )  # fmt: skip
 def test_what_cannot_work_is_said_before_anything_runs(street, changes, message) -> None:
-    change(street, changes)
+    set_params(street, changes)
     with pytest.raises(InputError, match=message):
         run("check")
 
 
 def test_the_contests_settings_can_be_put_in_and_pass_but_for_what_is_not_here(street) -> None:
-    change(street, {"finetune.hard.lr": "3e-4"})
+    set_params(street, {"finetune.hard.lr": "3e-4"})
     file = SOLUTION / "data/settings/contest.yaml"
     done = CliRunner().invoke(app, ["settings", str(file)])
     assert done.exit_code == 0, done.output

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_scenes_pipeline import SOLUTION, change
+from test_scenes_pipeline import SOLUTION
+from thimble import set_params
 from typer.testing import CliRunner
 
 from clipworks.commands import app
@@ -58,12 +59,12 @@ def test_what_ships_passes_here_and_on_the_console(project) -> None:
     ("changes", "message"), [row[1:] for row in WRONG], ids=[r[0] for r in WRONG]
 )
 def test_wrong_params_of_the_scenes_are_refused(project, changes, message) -> None:  # fmt: skip
-    change(project, changes)
+    set_params(project, changes)
     with pytest.raises(InputError, match=message):
         check.check(check.load())
 
 
 def test_all_faults_are_reported_at_once(project) -> None:
-    change(project, {"ensemble.groups": ["names"], "base.places": ["moon"]})
+    set_params(project, {"ensemble.groups": ["names"], "base.places": ["moon"]})
     with pytest.raises(InputError, match=r"cannot be run:\n  .*moon.*\n  ensemble\.groups"):
         check.check(check.load())

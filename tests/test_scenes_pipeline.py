@@ -1,6 +1,5 @@
 """solutions/scenes from end to end, small; and its dvc.yaml tells the truth."""
 
-import importlib.util
 import json
 import re
 import shutil
@@ -13,6 +12,7 @@ import yaml
 from conftest import made_once
 from PIL import Image
 from test_pipeline import imported, rooms
+from thimble import run_sibling, set_params
 
 from clipworks.clip import encoding
 from clipworks.kit import images, tables
@@ -42,26 +42,9 @@ def body(name: str) -> dict:
     return STAGES[name].get("do", STAGES[name])
 
 
-def change(folder: Path, changes: dict[str, Any]) -> None:
-    params = yaml.safe_load((folder / "params.yaml").read_text())
-    for key, value in changes.items():
-        *places, last = key.split(".")
-        section = params
-        for place in places:
-            section = section[place]
-        section[last] = value
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
-
-
-def run(name: str, monkeypatch: pytest.MonkeyPatch | None = None) -> None:
+def run(name: str) -> None:
     """A stage of this solution, from the working folder."""
-    stage, _, key = name.partition("@")
-    spec = importlib.util.spec_from_file_location(
-        f"scenes_{stage}", SOLUTION / f"stages/{stage}.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.main(*([key] if key else []))
+    run_sibling(SOLUTION, name)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +55,7 @@ def finished(tmp_path_factory) -> Path:
         shutil.copytree(SOLUTION / "data/templates", folder / "data/templates")
         shutil.copyfile(SOLUTION / "data/none", folder / "data/none")
         shutil.copyfile(SOLUTION / "params.yaml", folder / "params.yaml")
-        change(folder, SMALL)
+        set_params(folder, SMALL)
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder)
             for stage in ORDER:
@@ -130,7 +113,7 @@ def test_pictures_of_ones_own_need_no_labels_and_no_validation(
     shutil.copytree(folder / "data/world/pictures/test", own)
     shutil.rmtree(folder / "data")
     shutil.copytree(SOLUTION / "data/templates", folder / "data/templates")
-    change(folder, {"world.source": "folder", "world.folder.test": str(own)})
+    set_params(folder, {"world.source": "folder", "world.folder.test": str(own)})
     for stage in ORDER:
         if not stage.startswith("model"):
             run(stage)
@@ -199,7 +182,7 @@ def test_wrong_params_are_refused_by_name(
     finished, tmp_path, monkeypatch, key, value, stage, message
 ) -> None:
     folder = copied(finished, tmp_path, monkeypatch)
-    change(folder, {key: value})
+    set_params(folder, {key: value})
     with pytest.raises(ValueError, match=message):
         run(stage)
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-import importlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -117,6 +117,18 @@ def run_stages(folder: Path, stages: tuple[str, ...] = STAGES) -> None:
         for stage in stages:
             name, _, model = stage.partition("@")
             importlib.import_module(f"stages.{name}").main(*([model] if model else []))
+
+
+def run_sibling(solution: Path, name: str) -> None:
+    """A stage of a sibling solution in this process, from the working folder."""
+    stage, _, key = name.partition("@")
+    spec = importlib.util.spec_from_file_location(
+        f"{solution.name}_{stage}", solution / f"stages/{stage}.py"
+    )
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.main(*([key] if key else []))
 
 
 def outputs(folder: Path) -> dict[str, str]:
