@@ -76,6 +76,14 @@ def test_a_folder_is_indexed_and_searched_by_sentence_image_and_both(
     assert len(Path("found.csv").read_text().splitlines()) == 3
 
 
+def test_a_link_that_leads_nowhere_is_listed_as_bad(album, backbone_folder) -> None:
+    (album / "gone.png").symlink_to("nowhere.png")
+    for new in (7, 0):  # a second run says it again
+        made = run("index", "album", "--model", str(backbone_folder))
+        assert made.exit_code == 0 and f"7 images, {new} of them new" in made.output
+        assert "gone.png: " in made.output and "Traceback" not in made.output
+
+
 def test_three_lines_of_python_find_what_an_obvious_loop_finds(
     album, backbone_folder, clip
 ) -> None:
