@@ -42,12 +42,12 @@ def _warnings(params: Params, names: list[str], synonyms: Synonyms) -> Iterator[
 
     if odd := misspelt(synonyms, names):
         yield f"base.synonyms: {params.base.synonyms} lists {', '.join(odd)}, which are no classes"
-    for section, source in (("world", params.world.source), ("backbone", params.backbone.source)):
-        if source == "miniature":
-            try:
-                check_glyphs(names)
-            except InputError as error:
-                yield f"{section}: {error}; captions can be written all the same (dvc repro filter)"
+    sources = {"world": params.world.source, "backbone": params.backbone.source}
+    if drawn := [section for section, source in sources.items() if source == "miniature"]:
+        try:
+            check_glyphs(names)
+        except InputError as error:
+            yield f"{', '.join(drawn)}: {error}; captions can be written all the same (dvc repro filter)"
     unread = []
     if params.world.source == "miniature":
         unread += [(f"world.files.{key}", path) for key, path in params.world.files]
