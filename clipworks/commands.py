@@ -209,13 +209,14 @@ def classify(
         from clipworks.clip import pretrained
         from clipworks.clip.hand import imagenet_templates
         from clipworks.kit import runtime
+        from clipworks.kit.files import make_place
         from clipworks.scenes import classify as work
         from clipworks.scenes import page
         from clipworks.scenes import prompts as sets
         from clipworks.scenes.folder import pictures_in
 
         chosen = runtime.pick_device(device.value, key="--device")
-        work.check_out(out)
+        make_place(out, work.TABLES)
         names = work.class_list(classes)
         file = work.PLAIN if prompts is None else sets.read_file(prompts)
         built = sets.build(file, names, imagenet_templates("{}"), name=str(prompts))

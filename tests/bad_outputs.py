@@ -111,6 +111,15 @@ def _(world: World, path: str) -> None:
     prompts.load(Path("models/train/base/prompts.safetensors"), clip)
 
 
+@wrong(
+    "no ensemble yet",
+    r"data/ensemble/test_images\.json does not exist; run the stage that writes it",
+)
+def _(world: World) -> None:
+    world.take(*STORED)
+    world.stage("evaluate")
+
+
 @wrong("half of the encoded captions", r"encode_captions/tokens\.npy is no whole file .*run the stage",
        path="data/encode_captions/tokens.npy", stage="train@base")  # fmt: skip
 @wrong("half of a list of images", r"data/world/test\.json, line \d+, column \d+: no valid JSON",

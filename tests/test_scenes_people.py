@@ -68,7 +68,7 @@ def test_a_folder_is_classified_into_a_table_and_a_page(
     [
         ({"--classes": "a"}, "at least two are needed"),
         ({"--classes": "a,b,a"}, r"names ['a'] twice"),
-        ({"--out": "x.xlsx"}, "write a table as .csv, .parquet, .json"),
+        ({"--out": "x.xlsx"}, "--out x.xlsx: what is written is .csv, .parquet, .json"),
         ({"--models": "ViT-B-32"}, "write NAME:TAG"),
         ({"--models": "ViT-B-33:openai"}, "has no model 'ViT-B-33'; close names"),
         ({"--models": "ViT-B-32:opnai"}, "'opnai' is no tag of ViT-B-32"),

@@ -76,12 +76,17 @@ def test_a_folder_is_indexed_and_searched_by_sentence_image_and_both(
     assert len(Path("found.csv").read_text().splitlines()) == 3
 
 
-def test_a_link_that_leads_nowhere_is_listed_as_bad(album, backbone_folder) -> None:
+def test_links_that_lead_nowhere_and_names_that_are_no_text_are_listed_as_bad(
+    album, backbone_folder
+) -> None:
     (album / "gone.png").symlink_to("nowhere.png")
+    (album / "loop.png").symlink_to("loop.png")
+    (album / os.fsdecode(b"name\xff.png")).write_bytes((album / "2.png").read_bytes())
     for new in (7, 0):  # a second run says it again
         made = run("index", "album", "--model", str(backbone_folder))
         assert made.exit_code == 0 and f"7 images, {new} of them new" in made.output
-        assert "gone.png: " in made.output and "Traceback" not in made.output
+        for bad in ("gone.png: ", "loop.png: ", "name\\xff.png: its name is no UTF-8"):
+            assert bad in made.output
 
 
 def test_three_lines_of_python_find_what_an_obvious_loop_finds(
@@ -202,7 +207,7 @@ def test_a_model_of_squares_sees_the_whole_picture(album, backbone_folder, tmp_p
         (["index", "album"], r"--model: a CLIP as NAME:TAG"),
         (["index", "nowhere", "--model", "BACKBONE"], r"'.*nowhere': no such file or folder"),
         (["index", "album", "--model", "RN50:nothing"], r"nothing"),
-        (["a car", "--out", "x.pdf"], r"results are written as \.html, \.csv, \.json, \.parquet"),
+        (["a car", "--out", "x.pdf"], r"what is written is \.html, \.csv, \.json, \.parquet"),
         (["--top", "3"], r"give a sentence, --image, or both"),
         (["index", "album", "--model", "BACKBONE", "--device", "cuda"], r"--device: this machine has no cuda"),
     ],

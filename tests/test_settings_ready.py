@@ -92,3 +92,6 @@ def test_the_console_applies_them_and_says_what_changed(params, tmp_dir) -> None
     (tmp_dir / "data/settings/coco.yaml").touch()
     found = CliRunner().invoke(app, ["settings", "nothing.yaml"])
     assert "there is no file nothing.yaml; shipped are data/settings/coco.yaml" in found.output
+    params.unlink()
+    found = CliRunner().invoke(app, ["settings", "mine.yaml"])
+    assert found.exit_code == 1 and "there is no params.yaml here; run this in" in found.output

@@ -161,7 +161,7 @@ def test_the_console_tags_from_a_class_list_and_says_what_random_weights_are(
         found = CliRunner().invoke(app, ["tag", "album", *options, "--out", "t.csv"])
         assert found.exit_code == 1 and message in found.output, options
     found = CliRunner().invoke(app, [*words, "--out", "t.txt"])
-    assert found.exit_code == 1 and "write a table as .parquet, .csv, .json" in found.output
+    assert found.exit_code == 1 and "what is written is .parquet, .csv, .json" in found.output
 
 
 def test_logits_that_all_images_share_are_called_blind() -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -92,9 +93,28 @@ def test_a_link_that_leads_nowhere_is_listed_as_bad(tagger, tmp_dir) -> None:
     (tmp_dir / "f").mkdir()
     (tmp_dir / "f/a.png").write_bytes(png())
     (tmp_dir / "f/gone.png").symlink_to("nowhere.png")
+    (tmp_dir / "f/loop.png").symlink_to("loop.png")
     told = tag(tagger, ["f"], tmp_dir / "t.json")
-    assert told.startswith("1 images tagged, 1 could not be read")
-    assert "bad: f/gone.png: the file does not exist" in told
+    assert told.startswith("1 images tagged, 2 could not be read")
+    assert "bad: f/gone.png: the file does not exist" in told and "bad: f/loop.png: " in told
+
+
+def test_a_name_that_is_no_text_is_listed_as_bad_in_every_kind_of_table(tagger, tmp_dir) -> None:
+    (tmp_dir / "f").mkdir()
+    (tmp_dir / "f/a.png").write_bytes(png())
+    (tmp_dir / os.fsdecode(b"f/b\xff.png")).write_bytes(png())
+    for kind in ("csv", "json", "parquet"):
+        told = tag(tagger, ["f"], tmp_dir / f"t.{kind}")
+        assert "1 images tagged, 1 could not be read" in told
+        assert "bad: f/b\\xff.png: its name is no UTF-8; rename it" in told
+
+
+def test_a_table_that_cannot_be_written_is_refused_before_images_are_read(tagger, tmp_dir) -> None:
+    (tmp_dir / "t.csv").mkdir()
+    (tmp_dir / "a.png").write_bytes(png())
+    for out, why in (("t.csv", "t.csv is a folder"), ("a.png/t.csv", "cannot be made or written")):
+        with pytest.raises(InputError, match=f"--out: .*{why}"):
+            tag(tagger, ["a.png"], tmp_dir / out)
 
 
 def test_a_run_that_reads_nothing_fails_and_says_so(tagger, tmp_dir) -> None:

@@ -1,6 +1,7 @@
 """Data sets in their own layouts, any folder, labels or none: one list and one form of annotations."""
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -251,3 +252,20 @@ def test_annotations_of_cocos_size_are_read_in_seconds(tmp_path) -> None:
     expected = np.zeros((count, 80), np.int8)
     expected[np.array(where) - 1, np.array(what) - 1] = 1
     np.testing.assert_array_equal(found, expected)
+
+
+def test_parquet_tags_that_are_no_text_are_refused_with_the_row(tmp_path) -> None:
+    for tags in (3, [1, 2]):
+        pq.write_table(
+            pa.Table.from_pylist([{"image": "a.jpg", "tags": tags}]), tmp_path / "l.parquet"
+        )
+        with pytest.raises(InputError, match=r"l\.parquet, row 0: .* are no tags; labels need two"):
+            labels.read(tmp_path / "l.parquet", ["a.jpg"], NAMES)
+
+
+def test_a_file_name_that_is_no_text_is_refused(tmp_path) -> None:
+    (tmp_path / "album").mkdir()
+    Image.new("RGB", (9, 9)).save(tmp_path / os.fsdecode(b"album/b\xff.png"))
+    chosen = world("folder", images=tmp_path / "album", told=None)
+    with pytest.raises(InputError, match=r"album: b\\xff\.png: names that are no UTF-8; rename"):
+        list_split(chosen, "test", tmp_path / "out.json", NAMES)

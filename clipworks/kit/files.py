@@ -1,7 +1,10 @@
 """Reading text files of people's making: UTF-8 with or without a mark, and errors that name the file."""
 
 import json
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import yaml
@@ -27,6 +30,43 @@ class _Loader(_BASE):
                     )
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+def printable(name: str) -> str:
+    """A file's name as text that can be written anywhere: bytes that are no UTF-8 stand as \\xff."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def check_names(names: Iterable[str], folder: Path) -> None:
+    """Raises InputError for file names that are no UTF-8: no list could hold them."""
+    if odd := [printable(name) for name in names if printable(name) != name]:
+        raise InputError(
+            f"{folder}: {', '.join(odd[:5])}: names that are no UTF-8; rename the files"
+        )
+
+
+def make_folder(folder: Path, *, key: str = "--out") -> None:
+    """Raises InputError for a folder that cannot be made or written to: now, not after the work."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise InputError(
+            f"{key}: the folder {folder} cannot be made or written to ({error.strerror})"
+        ) from None
+
+
+def make_place(path: Path, kinds: Sequence[str], *, key: str = "--out") -> None:
+    """Make the folder of a file that is to be written.
+
+    Raises:
+        InputError: another kind of file than these suffixes, a folder of that name, or see `make_folder`.
+    """
+    if path.suffix not in kinds:
+        raise InputError(f"{key} {path}: what is written is {', '.join(kinds)}")
+    if path.is_dir():
+        raise InputError(f"{key}: {path} is a folder; name a file in it")
+    make_folder(path.parent, key=key)
 
 
 def read_text(path: Path, *, key: str = "") -> str:

@@ -15,7 +15,6 @@ from clipworks.kit.classes import read_classes
 from clipworks.kit.errors import InputError
 from clipworks.kit.shapes import Float
 from clipworks.scenes import encoding, pooling
-from clipworks.scenes.folder import make_folder
 from clipworks.scenes.prompts import PromptFile, PromptSet
 
 if TYPE_CHECKING:
@@ -140,17 +139,6 @@ def classify(
         pooling.to_one(total),
         {name: bad[name] for name in order},
     )
-
-
-def check_out(path: Path) -> None:
-    """Make the folder of a table, before anything is encoded.
-
-    Raises:
-        InputError: a kind of table that is not written, or a folder that cannot be made.
-    """
-    if path.suffix not in TABLES:
-        raise InputError(f"--out {path}: write a table as {', '.join(TABLES)}")
-    make_folder(path.parent)
 
 
 def write(path: Path, frame: "pd.DataFrame") -> None:

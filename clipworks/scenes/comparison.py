@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from clipworks.kit.files import make_folder
 from clipworks.scenes import drawing, submissions
-from clipworks.scenes.folder import make_folder
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:

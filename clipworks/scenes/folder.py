@@ -17,7 +17,7 @@ from PIL import Image
 
 from clipworks.kit import tables
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import NONE
+from clipworks.kit.files import NONE, check_names
 from clipworks.scenes import submissions
 from clipworks.scenes.params import Folders
 
@@ -65,15 +65,8 @@ def pictures_in(folder: Path) -> list[str]:
             f"{folder} holds no pictures (nor do its sub-folders); known are files such as .jpg, "
             ".png and .webp"
         )
+    check_names(names, folder)
     return natural_order(names)
-
-
-def make_folder(folder: Path) -> None:
-    """Raises InputError where a file stands in the way, or it may not be made."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out: the folder {folder} cannot be made ({error.strerror})") from None
 
 
 def read_classes(path: Path) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from clipworks.kit.errors import InputError
+from clipworks.kit.files import make_place
 
 DEFAULT = Path("images.index")
 
@@ -89,7 +90,7 @@ def query(
         from clipworks.search.index import Index
 
         if out is not None:
-            page.check(out)
+            make_place(out, page.KINDS)
         if not text.strip() and image is None:
             raise InputError("give a sentence, --image, or both")
         opened = Index.open(folder, device=device)

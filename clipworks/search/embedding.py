@@ -20,9 +20,10 @@ from clipworks.clip import encoding
 from clipworks.clip.backbone import Backbone
 from clipworks.kit import images
 from clipworks.kit.errors import InputError
+from clipworks.kit.files import printable
 from clipworks.retrieval import squares
 from clipworks.search.shelf import Entry
-from clipworks.tagging.sources import FILES_A_UNIT, Content, Unit
+from clipworks.tagging.sources import FILES_A_UNIT, Content, Unit, listable
 
 LARGEST = 200_000_000  # pixels of an image
 PROBE = "a picture"
@@ -46,8 +47,10 @@ class Job:
 
 def entry(name: str, unit: Unit, path: Path) -> Entry:
     """What is known of a file, an archive or a table."""
-    stat = path.lstat() if path.is_symlink() and not path.exists() else path.stat()
-    return Entry(name, unit.kind, str(path.resolve()), unit.group, stat.st_size, stat.st_mtime_ns)
+    nowhere = path.is_symlink() and not path.exists()  # or in a circle
+    stat = path.lstat() if nowhere else path.stat()
+    place = path.absolute() if nowhere else path.resolve()
+    return Entry(name, unit.kind, str(place), unit.group, stat.st_size, stat.st_mtime_ns)
 
 
 def plan(units: Sequence[Unit], known: Sequence[Entry]) -> tuple[list[int], list[Job]]:
@@ -133,10 +136,10 @@ def embed(embedder: Embedder, job: Job, path: Path, bar: Any = None) -> None:
     bad: dict[str, str] = {}
     if job.entries:
         names = {one.path: one for one in job.entries}
-        items: list[tuple[str, Content | Exception]] = [(p, Path(p)) for p in names]
+        items: list[tuple[str, Content | Exception]] = [(p, listable(Path(p))) for p in names]
         places, features = embedder.images(items, bad, bar)
         entries = [job.entries[i] for i in places]
-        bad = {names[p].name: why for p, why in bad.items()}
+        bad = {printable(names[p].name): why for p, why in bad.items()}
     else:
         entries, parts = [], []
         for some in _some(job.unit):

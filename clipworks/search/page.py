@@ -7,7 +7,6 @@ from pathlib import Path
 from jinja2 import Environment
 
 from clipworks.kit import images
-from clipworks.kit.errors import InputError
 from clipworks.search.index import Found, plain
 from clipworks.tagging.sources import Unit
 
@@ -29,12 +28,6 @@ img{max-width:100%;max-height:100%}figcaption{font-size:.85em;color:#555}b{color
 <main>{% for f in found %}<figure><div class="frame">{% if f.source %}<img loading="lazy" src="{{ f.source }}" alt="{{ f.image }}">{% else %}{{ f.why }}{% endif %}</div>
 <figcaption><b>{{ loop.index }}. cosine {{ "%.3f"|format(f.cosine) }}</b><br>{{ f.image }}</figcaption></figure>{% endfor %}</main></html>
 """
-
-
-def check(path: Path) -> None:
-    """Raises InputError for a kind of file that is not written."""
-    if path.suffix not in KINDS:
-        raise InputError(f"--out {path}: results are written as {', '.join(KINDS)}")
 
 
 def write(

@@ -35,6 +35,10 @@ def apply(
         known = ", ".join(str(path) for path in sorted(FOLDER.glob("*.yaml")))
         hint = f"shipped are {known}" if known else "run this where params.yaml lies"
         raise InputError(f"there is no file {file}; {hint}")
+    if not params.is_file():
+        raise InputError(
+            f"there is no {params} here; run this in the project's folder or a sibling's"
+        )
     wanted = read_yaml(file)
     if not isinstance(wanted, dict):
         raise InputError(f"{file} holds no sections")

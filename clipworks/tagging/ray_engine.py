@@ -79,7 +79,7 @@ def spread(
         InputError: Ray is not installed.
     """
     try:
-        import ray
+        import ray.data  # not ray alone: any folder of that name would do for it
     except ImportError:
         raise InputError("--engine ray: Ray is not installed; `pip install 'ray[data]'`") from None
     if not rows:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from clipworks.kit.errors import InputError
+from clipworks.kit.files import printable
 
 FILES_A_UNIT = int(os.environ.get("CLIPWORKS_TAG_FILES", "256"))  # a kill loses at most so many
 LARGEST = 500_000_000  # bytes of one image in an archive
@@ -51,11 +52,18 @@ class Unit:
         """Names of images, each with its file or content, or why there is none."""
         if self.kind == "files":
             told = self.shown or self.path
-            yield from (((told / name).as_posix(), self.path / name) for name in self.names)
+            for name in self.names:
+                yield printable((told / name).as_posix()), listable(self.path / name)
         elif self.kind == "tar":
             yield from _members(self.path)
         else:
             yield from _rows(self.path, self.group)
+
+
+def listable(path: Path) -> Content | Exception:
+    """A file, or the reason why no table can hold its name."""
+    odd = printable(str(path)) != str(path)
+    return InputError("its name is no UTF-8; rename it") if odd else path
 
 
 def find(words: Sequence[str]) -> list[Unit]:

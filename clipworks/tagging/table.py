@@ -10,7 +10,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from clipworks.kit.errors import InputError
 from clipworks.kit.tables import Writer
 from clipworks.tagging.tagger import Tag
 
@@ -59,22 +58,6 @@ class Line:
             "; ".join(",".join(map(str, t.box)) for t in self.tags),
             self.error or "",
         ]
-
-
-def check(path: Path) -> None:
-    """Make the table's folder, before anything is looked at.
-
-    Raises:
-        InputError: a kind of table that is not written, or a folder that cannot be made.
-    """
-    if path.suffix not in KINDS:
-        raise InputError(f"--out {path}: write a table as {', '.join(KINDS)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"--out: the folder {path.parent} cannot be made ({error.strerror})"
-        ) from None
 
 
 def write(path: Path, lines: Iterable[Line]) -> int:

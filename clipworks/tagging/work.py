@@ -10,6 +10,7 @@ from clipworks.clip import pretrained
 from clipworks.kit import runtime
 from clipworks.kit.classes import read_classes
 from clipworks.kit.errors import InputError
+from clipworks.kit.files import make_place
 from clipworks.tagging import job, page, sources, table, thresholds
 from clipworks.tagging.eye import Seeing
 from clipworks.tagging.job import Parts
@@ -65,7 +66,7 @@ def tag(
     Raises:
         InputError: nothing to tag, no image that can be read, or the table cannot be written.
     """
-    table.check(out)
+    make_place(out, table.KINDS)
     if tags_per_image is not None:
         thresholds.check_many(tags_per_image, len(tagger.classes))
     units = sources.find(words)

@@ -47,12 +47,11 @@ def _lines(path: Path) -> Iterator[tuple[str, str, list[str]]]:
         with tables.parquet(path) as file:
             _check(file.schema_arrow.names, path)
         for number, line in enumerate(tables.rows(path, ["image", "tags"])):
-            tags = line["tags"]
-            yield (
-                f"row {number}",
-                line["image"],
-                _split(tags) if isinstance(tags, str) else tags or [],
-            )
+            tags = [] if line["tags"] is None else line["tags"]
+            tags = _split(tags) if isinstance(tags, str) else tags
+            if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+                raise InputError(f"{path}, row {number}: {tags!r} are no tags; labels need {FORM}")
+            yield f"row {number}", line["image"], tags
         return
     reader = csv.DictReader(read_text(path).splitlines())
     _check(reader.fieldnames or (), path)

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import NONE
+from clipworks.kit.files import NONE, check_names
 from clipworks.kit.tables import write_json
 from clipworks.worlds import coco, labels, nuswide, voc
 from clipworks.worlds.params import World
@@ -124,6 +124,7 @@ def _read(world: World, folder: Path, told: Path | None, class_names: Sequence[s
         for path in folder.rglob("*")
         if path.suffix.lower() in known and path.is_file()
     )
+    check_names(files, folder)
     if told is None:
         return Found(files, None)
     return Found(files, labels.read(told, files, class_names))
