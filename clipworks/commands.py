@@ -234,6 +234,8 @@ def classify(
             f"{len(found.pictures):,} pictures, {len(found.bad)} that could not be read "
             f"-> {out}, {out.with_suffix('.html')}"
         )
+        for name, why in list(found.bad.items())[:10]:
+            typer.echo(f"bad: {name}: {why}")
 
     run(main)
 

@@ -195,8 +195,12 @@ PICKLED = pickle.dumps({"a": Evil()}, protocol=2)
 
 
 @wrong("weights with code", r"backbone\.checkpoint: .*w\.pt cannot be loaded as", content=PICKLED)
-@wrong("a web page for weights", r"checkpoint: .*w\.pt cannot be loaded", content=b"<html>" * 99)
-@wrong("weights that end half-way", r"checkpoint: .*w\.safetensors cannot be loaded", content=None)
+@wrong(
+    "a web page for weights",
+    r"checkpoint: .*w\.pt is no whole file of weights",
+    content=b"<html>" * 99,
+)
+@wrong("weights that end half-way", r"checkpoint: .*w\.safetensors is no whole file", content=None)
 @wrong(
     "weights of another model", r"w\.safetensors cannot be loaded as ViT-S-32-alt: ", content=b""
 )

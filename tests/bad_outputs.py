@@ -142,7 +142,7 @@ def _(world: World, path: str, stage: str) -> None:
        stage="filter")  # fmt: skip
 @wrong("logits that are not there", r"data/infer/crops/validation has no manifest\.json; run `dvc repro infer`",
        stage="ensemble")  # fmt: skip
-@wrong("a CLIP that is not there", r"backbone models/backbone lacks open_clip_config\.json; run `dvc rep",
+@wrong("a CLIP that is not there", r"backbone models/backbone lacks open_clip_config\.json; `dvc repro",
        stage="infer@crops")  # fmt: skip
 def _(world: World, stage: str) -> None:
     world.stage(stage)

@@ -14,7 +14,7 @@ def recorded(world: World) -> None:
     world.stage("caption")
 
 
-SHAPES = "allowed are JSON lists by index"
+SHAPES = "allowed are .json {"
 
 
 @wrong("replies in an odd JSON list", rf"chat\.replay: r/a\.json\[0\] is of no known shape.*{SHAPES}",
@@ -27,7 +27,7 @@ SHAPES = "allowed are JSON lists by index"
        name="a.json", content="[")  # fmt: skip
 @wrong("a broken line of replies", rf"r/a\.jsonl, line 2 is of no known shape.*{SHAPES}",
        name="a.jsonl", content='{"labels": [], "captions": []}\n{"labels": [\n')  # fmt: skip
-@wrong("a line of replies without labels", r"r/a\.jsonl, line 1 is of no known shape \('labels'",
+@wrong("a line of replies without labels", r"r/a\.jsonl, line 1 is of no known shape \(it lacks 'labels'",
        name="a.jsonl", content='{"captions": []}\n')  # fmt: skip
 @wrong("replies to names without quotes", r"r/a\.txt, line 2 is of no known shape",
        name="a.txt", content="\n[1] (dog, bench)\n1. A dog.\n")  # fmt: skip

@@ -149,8 +149,7 @@ def test_what_can_be_run_and_may_not_be_meant_is_a_warning(finished, tmp_path, m
     world.put("w.safetensors", b"")
     world.set({"backbone.checkpoint": "w.safetensors", "world.files.test_images": "nowhere"})
     found = "\n".join(check.check(whole.load()))
-    for what in ("world", "backbone"):
-        assert f"{what}: the miniature world has no glyph for ['unicorn']" in found
+    assert "world, backbone: the miniature world has no glyph for ['unicorn']; choose" in found
     assert (
         "backbone.checkpoint: w.safetensors is not read, since backbone.source is miniature"
         in found

@@ -38,8 +38,17 @@ def test_lists_of_no_use_are_refused(tmp_dir, text, message) -> None:
 
 
 def test_signs_that_no_name_has_and_other_scripts_are_told(tmp_dir) -> None:
-    (tmp_dir / "c.txt").write_text("dog,cat\ngoose\tox\nleaf  leaf\n犬\nO'Brien's hot-dog (café)\n")
+    (tmp_dir / "c.txt").write_text(
+        "dog,cat\ngoose\tox\nleaf  leaf\n犬\nO'Brien's hot-dog (café)\n- cow\nhot_dog\n17\n"
+    )
     output = CliRunner().invoke(app, ["classes", "c.txt"]).output
-    for note in ("'dog,cat' has ','", r"'goose\tox' has '\t'", "'leaf  leaf' has '  '"):
+    for note in (
+        "'dog,cat' has ','",
+        r"'goose\tox' has '\t'",
+        "'leaf  leaf' has '  '",
+        "'- cow' has '- '",
+        "'hot_dog' has '_'",
+        "'17' is a number",
+    ):
         assert note in output
-    assert "script: '犬' is not in Latin letters" in output and "4 things to look at" in output
+    assert "script: '犬' is not in Latin letters" in output and "7 things to look at" in output

@@ -24,6 +24,7 @@ def photos(tmp_path) -> Path:
         suffix = "png" if mode in ("RGBA", "P") else "jpg"
         image.convert(mode).save(out / f"{'deep/' * (number % 2)}{number}.{suffix}")
     (out / "broken.jpg").write_bytes(b"no picture")
+    (out / "gone.jpg").symlink_to("nowhere.jpg")
     Image.new("RGB", (9, 9), "red").save(out / "<b>x</b>.png".replace("/", "∕"))
     return out
 
@@ -43,11 +44,11 @@ def test_a_folder_is_classified_into_a_table_and_a_page(
         "--models", f"{backbone_folder},{backbone_folder}", "--device", "cpu", "--sharpen", "2",
     )  # fmt: skip
     assert code == 0, text
-    assert "6 pictures, 1 that could not be read" in text
+    assert "6 pictures, 2 that could not be read" in text
     read = {"csv": lambda p: pd.read_csv(p, keep_default_na=False), "parquet": pd.read_parquet,
             "json": pd.read_json}[suffix]  # fmt: skip
     frame = read(out)
-    assert len(frame) == 7 and frame["error"].iloc[-1] != "" and frame["label"].iloc[-1] == ""
+    assert len(frame) == 8 and frame["error"].iloc[-1] != "" and frame["label"].iloc[-1] == ""
     good = frame[frame["error"] == ""]
     assert sorted(good["picture"])[:2] == ["0.jpg", "2.jpg"]
     columns = [f"probability {name}" for name in ("street", "farm", "sea")]

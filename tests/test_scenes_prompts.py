@@ -56,7 +56,7 @@ def test_a_class_without_sentences_is_allowed_and_counted(tmp_path) -> None:
         ({"templates": {"own": ["a photo"]}}, "would say the same of every class"),
         ({"imagenet": {"few": [80]}}, r"'few' lists \[80\]; allowed are 0 to 79"),
         ({"imagenet": {"name": "all"}}, r"group \['name'\] stands there twice"),
-        ({"sentences": ["hay"]}, "prompts.yaml: sentences: .*dictionary"),
+        ({"sentences": ["hay"]}, "prompts.yaml: sentences has another form .*dictionary"),
         ({"templats": {}}, "templats"),
     ],
 )

@@ -89,6 +89,13 @@ def test_links_that_lead_nowhere_and_names_that_are_no_text_are_listed_as_bad(
             assert bad in made.output
 
 
+def test_an_index_of_nothing_is_no_success(album, backbone_folder) -> None:
+    made = run("index", "album/broken.jpg", "--model", str(backbone_folder))
+    assert made.exit_code == 1 and "broken.jpg: no image format" in made.output
+    with pytest.raises(SystemExit, match="no image could be read"):
+        raise made.exception
+
+
 def test_three_lines_of_python_find_what_an_obvious_loop_finds(
     album, backbone_folder, clip
 ) -> None:

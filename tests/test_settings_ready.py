@@ -65,7 +65,10 @@ def test_the_authors_settings_are_those_of_the_solution(params) -> None:
             "infer: {scalse: [2]}",
             r"infer\.scalse is no key of params\.yaml; there are \['batch_size'",
         ),
-        ("infer: {scales: [1]}", r"section 'infer', key 'scales\.0'"),
+        (
+            "infer: {scales: [1]}",
+            r"mine\.yaml, put into .*params\.yaml: section 'infer', key 'scales\.0'",
+        ),
         ("- a", r"holds no sections"),
     ],
 )
@@ -75,6 +78,11 @@ def test_wrong_settings_change_nothing(params, tmp_dir, text, message) -> None:
     with pytest.raises(InputError, match=message):
         ready.apply(tmp_dir / "mine.yaml", params)
     assert params.read_bytes() == before
+
+
+def test_numbers_that_are_written_otherwise_are_the_same_numbers(params) -> None:
+    before = params.read_bytes()
+    assert ready.apply(params, params) == [] and params.read_bytes() == before
 
 
 def test_the_console_applies_them_and_says_what_changed(params, tmp_dir) -> None:

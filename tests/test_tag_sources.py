@@ -55,7 +55,7 @@ def test_shards_tables_patterns_and_folders_give_the_same_tags(tagger, album, tm
         (["bad.parquet"], r"bad\.parquet: no parquet table"),
         (
             ["other.parquet"],
-            r"other\.parquet: no column of images; known are image .* it has \['a'\]",
+            r"other\.parquet: no column of images; known are image .* it has \{'a': 'int64'\}",
         ),
     ],
 )
@@ -115,6 +115,19 @@ def test_a_table_that_cannot_be_written_is_refused_before_images_are_read(tagger
     for out, why in (("t.csv", "t.csv is a folder"), ("a.png/t.csv", "cannot be made or written")):
         with pytest.raises(InputError, match=f"--out: .*{why}"):
             tag(tagger, ["a.png"], tmp_dir / out)
+
+
+def test_what_is_named_twice_is_tagged_once_and_an_empty_archive_is_said_to_be(
+    tagger, tmp_dir
+) -> None:
+    (tmp_dir / "f").mkdir()
+    for name in ("a.png", "b.png"):
+        (tmp_dir / "f" / name).write_bytes(png())
+    told = tag(tagger, ["f", "f/a.png", str(tmp_dir / "f/b.png"), "f/*.png"], tmp_dir / "t.json")
+    assert told.startswith("2 images tagged, 0 could not be read")
+    shard(tmp_dir / "empty.tar", {})
+    with pytest.raises(InputError, match="what was named holds no image"):
+        tag(tagger, ["empty.tar"], tmp_dir / "t.json")
 
 
 def test_a_run_that_reads_nothing_fails_and_says_so(tagger, tmp_dir) -> None:

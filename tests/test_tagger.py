@@ -78,7 +78,7 @@ def test_three_lines_tag_images(tagger, folder, tmp_path) -> None:
     )
     allowed = [Box(0, 0, 64, 48), *boxes(64, 48, [2])]
     assert {tag.box for tag in tags[0]} <= set(allowed) and tags[0]
-    with pytest.raises(InputError, match=r"image 0 cannot be read: the file does not exist"):
+    with pytest.raises(InputError, match=r"gone.png cannot be read: the file does not exist"):
         again.tag([folder / "gone.png"])
 
 

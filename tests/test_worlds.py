@@ -16,7 +16,8 @@ from clipworks.kit import metrics
 from clipworks.kit.errors import InputError
 from clipworks.kit.params import load
 from clipworks.worlds import coco, labels
-from clipworks.worlds.listing import check_place, list_split
+from clipworks.worlds import voc as voc2007
+from clipworks.worlds.listing import check_place, list_split, missing
 from clipworks.worlds.params import World
 
 ROOT = Path(__file__).parent.parent
@@ -186,6 +187,10 @@ def test_a_folders_labels_are_a_table_or_coco(album, tmp_path) -> None:
         ("image,tags\na.jpg,dgo\n", r"line 2: 'dgo' is no class of the list"),
         ("image,tags\nz.jpg,dog\n", r"line 2: there is no image 'z\.jpg' in the folder"),
         ("image,tags\na.jpg,dog\na.jpg,cat\n", r"line 3: 'a\.jpg' stands there twice"),
+        (
+            "image,tags\na.jpg,dog,cat\n",
+            r"line 2: 3 fields where the header has 2; separate tags by semi",
+        ),
         ("image,tags\n", r"says nothing of 1 images of the folder: a\.jpg; give each a line"),
         (
             "file;labels\n",
@@ -269,3 +274,41 @@ def test_a_file_name_that_is_no_text_is_refused(tmp_path) -> None:
     chosen = world("folder", images=tmp_path / "album", told=None)
     with pytest.raises(InputError, match=r"album: b\\xff\.png: names that are no UTF-8; rename"):
         list_split(chosen, "test", tmp_path / "out.json", NAMES)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": [{"id": 1, "file_name": "/etc/passwd"}]}, r"images\[0\] has the file_name '/etc/pas"),
+        ({"images": [{"id": 1, "file_name": "../a.jpg"}]}, r"give a path within the image folder"),
+        ({"images": [{"id": i, "file_name": "a.jpg"} for i in (1, 2)]}, r"images\[1\] is 'a\.jpg', which st"),
+        ({"annotations": [{"image_id": "1", "category_id": 1}]}, r"unknown category or image \(1, '1'\)"),
+        ({"annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, -3, "x"]}]}, r"annotations\[0\] has the bbox"),
+    ],
+)  # fmt: skip
+def test_wrong_entries_of_coco_are_refused_by_their_number(tmp_path, change, message) -> None:
+    categories = [{"id": i, "name": name} for i, name in enumerate(NAMES, 1)]
+    shipped = {
+        "images": [{"id": 1, "file_name": "a.jpg"}],
+        "annotations": [],
+        "categories": categories,
+    }
+    (tmp_path / "i.json").write_text(json.dumps({**shipped, **change}))
+    with pytest.raises(InputError, match=message):
+        coco.list_split(tmp_path / "i.json", tmp_path / "out.json", NAMES, limit=0, drop=False)
+
+
+def test_a_list_that_does_not_lie_where_vocs_do_is_said_to(tmp_path) -> None:
+    (tmp_path / "list.txt").write_text("000001\n")
+    with pytest.raises(
+        InputError, match=r"no CLASS_list\.txt lies beside it; give VOC2007/ImageSets"
+    ):
+        voc2007.read(tmp_path / "list.txt", NAMES, difficult="negative")
+
+
+def test_listed_images_that_are_not_there_are_told(tmp_path) -> None:
+    picture(tmp_path / "a.jpg")
+    listed = {"folder": str(tmp_path), "images": ["a.jpg", "b.jpg"]}
+    assert missing(listed) == ["b.jpg"]
+    with pytest.raises(InputError, match=r"has none of the 1 listed images, such as b\.jpg"):
+        missing({**listed, "images": ["b.jpg"]})

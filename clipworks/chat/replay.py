@@ -15,6 +15,11 @@ from clipworks.kit.files import read_json, read_text
 from clipworks.kit.tables import rows
 
 _HEADER = re.compile(r"^\[(\d+)\]\s*(\(.*\)|\[.*\])\s*$")
+SHAPES = (
+    'allowed are .json {"0": ["1. a dog sits", ...]} or [{"caption": "a dog sits"}, ...], .txt with a line '
+    '[0] (\'dog\', \'bench\') before each reply, and .jsonl {"labels": ["dog"], "captions": ["a dog sits"]} '
+    "a line"
+)
 SUFFIXES = (".json", ".jsonl", ".txt")
 COLUMNS = {"template_hash", "prompt", "reply", "finish", "probability"}  # of our own replies
 
@@ -111,10 +116,8 @@ def _entry(place: str) -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, ValueError, SyntaxError) as error:
-        raise InputError(
-            f"chat.replay: {place} is of no known shape ({error}); allowed are JSON lists by index, "
-            "'[n] (names)' text and JSONL with labels and captions"
-        ) from None
+        lacks = f" (it lacks {error})" if isinstance(error, KeyError) else ""
+        raise InputError(f"chat.replay: {place} is of no known shape{lacks}; {SHAPES}") from None
 
 
 def _read(path: Path, source: str) -> Iterator[Recording]:

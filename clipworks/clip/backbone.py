@@ -90,7 +90,10 @@ def load(folder: Path, *, device: str | torch.device = "cpu") -> Backbone:
     """
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).exists():
-            raise InputError(f"backbone {folder} lacks {name}; run `dvc repro backbone` first")
+            raise InputError(
+                f"backbone {folder} lacks {name}; `dvc repro backbone` writes models/backbone, and a folder of "
+                f"your own needs {CONFIG} and {WEIGHTS}, as open_clip saves them"
+            )
     config = read_config(folder / CONFIG)
     with tensors.opened(folder / WEIGHTS):
         pass  # whole: open_clip would not say which file is not

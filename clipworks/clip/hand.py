@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from tqdm import tqdm
 
 import clipworks.kit.torchvision_ops  # noqa: F401  (before open_clip)
 from clipworks.clip import text
@@ -31,7 +32,8 @@ def one_template(backbone: Backbone, class_names: Sequence[str]) -> dict[str, Te
 @torch.inference_mode()
 def eighty_templates(backbone: Backbone, class_names: Sequence[str]) -> dict[str, Tensor]:
     """The mean of CLIP's 80 ImageNet templates, normed before and after (as CLIP does it)."""
-    means = [_encode(backbone, imagenet_templates(name)).mean(dim=0) for name in class_names]
+    bar = tqdm(class_names, desc="encode classes", delay=3, mininterval=1, leave=False)
+    means = [_encode(backbone, imagenet_templates(name)).mean(dim=0) for name in bar]
     features = F.normalize(torch.stack(means), dim=-1)
     return {"global": features, "local": features}
 

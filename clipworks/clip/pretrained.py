@@ -9,7 +9,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 from zipfile import ZipFile, is_zipfile
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
 import clipworks.kit.torchvision_ops  # noqa: F401  (before open_clip)
@@ -66,7 +66,26 @@ def _check_file(path: Path, named: bool, activation: Activation, key: str) -> bo
             f"{key}.checkpoint: {path} is a TorchScript archive, which can hold code; save its "
             "state dict as safetensors once, on a machine where you trust it, and give that file"
         )
-    return _chosen(activation, _beside(path) or named or None, path, key)
+    beside = _beside(path)
+    if not is_zipfile(path) and not _is_safetensors(path) and not _is_pickle(path):
+        raise InputError(
+            f"{key}.checkpoint: {path} is no whole file of weights; give safetensors or a state dict of PyTorch"
+        )
+    return _chosen(activation, beside or named or None, path, key)
+
+
+def _is_safetensors(path: Path) -> bool:
+    try:
+        with safe_open(str(path), framework="pt"):
+            return True
+    except SafetensorError:
+        return False
+
+
+def _is_pickle(path: Path) -> bool:
+    """PyTorch's form before 1.6; it is loaded as weights alone, or not at all."""
+    with path.open("rb") as file:
+        return file.read(1) == b"\x80"
 
 
 def check_dense(name: str) -> None:
@@ -85,10 +104,12 @@ def _chosen(
     if activation != "auto":
         return activation == "quick_gelu"
     if known is None:
+        chosen = f"set {key}.activation to quick_gelu (OpenAI's own weights) or gelu, "
+        chosen = "" if key.startswith("model ") else chosen  # the command line has no such option
         raise InputError(
             f"{key}.checkpoint: {path} does not say which activation it was trained with (a wrong "
-            f"one ruins features silently); set {key}.activation to quick_gelu (OpenAI's own "
-            f"weights) or gelu, put its {CONFIG} beside it, or name a model such as RN50-quickgelu"
+            f"one ruins features silently); {chosen}put its {CONFIG} beside it, or name a model such as "
+            "RN50-quickgelu"
         )
     return known
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from clipworks.kit.errors import InputError
 from clipworks.kit.params import MODELS, AtLeastOne, Number, Once, Positive, Section, Share
@@ -27,7 +27,7 @@ class Ensemble(Section):
     routing_margin: Share
     default_model: str
     lists: str  # a YAML file with "routes", for routing lists
-    weights: dict[str, Number]
+    weights: dict[str, Annotated[Number, Field(ge=0)]]
 
     @model_validator(mode="after")
     def _defaults(self) -> "Ensemble":

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from clipworks.kit.errors import InputError
 from clipworks.kit.files import read_text, read_yaml
 
+LONGEST = 120  # letters of a class name: some thirty of the 77 tokens that CLIP reads
+
 
 class Synonyms(BaseModel):
     """Other words for classes, and phrases that hold a class's word but mean something else."""
@@ -24,18 +26,27 @@ def read_classes(path: Path) -> list[str]:
     """Class names, one a line; empty lines and lines that begin with # are passed over.
 
     Raises:
-        InputError: the list is missing, empty, or names a class twice.
+        InputError: the list is missing, empty, names a class twice or holds more than names.
     """
     if not path.exists():
         raise InputError(f"class list {path} does not exist; write one class name a line there")
-    names = [line.strip() for line in read_text(path).splitlines()]
+    text = read_text(path)
+    names = [line.strip() for line in text.splitlines()]
     names = [name for name in names if name and not name.startswith("#")]
     if len(names) < 2:
-        raise InputError(f"class list {path} has {len(names)} classes; at least 2 are needed")
+        raise InputError(
+            f"class list {path} has {len(names)} class{'es' * (len(names) != 1)}; at least 2 are needed, "
+            "one name a line"
+        )
     seen: set[str] = set()
     for number, name in enumerate(names, 1):
         if name.lower() in seen:
             raise InputError(f"class list {path}: {name!r} (entry {number}) stands there twice")
+        if len(name) > LONGEST:
+            raise InputError(
+                f"class list {path}: entry {number} ({name[:40]!r} ...) has {len(name):,} letters; a name "
+                f"has at most {LONGEST}, and CLIP reads no more"
+            )
         if not re.search(r"\w", name):
             raise InputError(f"class list {path}: entry {number} ({name!r}) has no letter")
         seen.add(name.lower())

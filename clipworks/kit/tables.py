@@ -51,13 +51,19 @@ class Writer:
 
 
 def parquet(
-    path: Path, class_names: Sequence[str] | None = None, *, stage: str = "", **options: Any
+    path: Path,
+    class_names: Sequence[str] | None = None,
+    *,
+    stage: str = "",
+    made_by: str = "run the stage that writes it again",
+    **options: Any,
 ) -> pq.ParquetFile:
     """A parquet file.
 
     Args:
         class_names: the class list that its labels must be of, if it says of which they are.
         stage: what writes it, for messages.
+        made_by: what to do where it is not whole, for messages.
 
     Raises:
         InputError: it is missing, not whole, or of another class list.
@@ -67,9 +73,7 @@ def parquet(
     try:
         file = pq.ParquetFile(str(path), **options)
     except pa.ArrowInvalid as error:
-        raise InputError(
-            f"{path} is no whole parquet file ({error}); run the stage that writes it again"
-        ) from None
+        raise InputError(f"{path} is no whole parquet file ({error}); {made_by}") from None
     stored = (file.schema_arrow.metadata or {}).get(b"class_names")
     if class_names is not None and stored is not None:
         check_same(json.loads(stored), class_names, what=str(path), stage=stage)

@@ -21,7 +21,8 @@ def check_glyphs(class_names: Sequence[str]) -> None:
     """Raises InputError naming the classes that the miniature world cannot draw."""
     if unknown := sorted(set(class_names) - set(CLASS_GLYPHS)):
         raise InputError(
-            f"the miniature world has no glyph for {unknown[:8]}; choose classes of "
+            f"the miniature world has no glyph for {unknown[:8]}"
+            f"{f' and {len(unknown) - 8} more' if len(unknown) > 8 else ''}; choose classes of "
             "data/classes/miniature.txt, or world.source=coco and backbone.source=pretrained"
         )
 

@@ -47,7 +47,8 @@ def natural_order(names: Iterable[str]) -> list[str]:
 def pictures_in(folder: Path) -> list[str]:
     """Picture files under a folder, all the way down, relative to it, in natural order.
 
-    A file counts by its extension, so that a broken picture is found and named later.
+    A file counts by its extension, so that a broken picture is found and named later, and so is a link
+    that leads nowhere.
 
     Raises:
         InputError: no such folder, or no picture in it.
@@ -58,7 +59,7 @@ def pictures_in(folder: Path) -> list[str]:
     names = [
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
-        if path.suffix.lower() in known and path.is_file()
+        if path.suffix.lower() in known and (path.is_file() or path.is_symlink())
     ]
     if not names:
         raise InputError(

@@ -120,9 +120,10 @@ def read_file(path: Path) -> PromptFile:
         found = PromptFile.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        place = ".".join(str(part) for part in first["loc"]) or "its content"
+        why = first["msg"].replace(" or instance of PromptFile", "")
         raise InputError(
-            f"prompts file {path}: {place}: {first['msg']}; allowed are "
+            f"prompts file {path}: {place} has another form ({why}); allowed are "
             "'templates: {group: [pattern]}', 'imagenet: {group: [position] or all}' and "
             "'sentences: {class: [sentence]}'"
         ) from None

@@ -49,6 +49,10 @@ def read(path: Path, *, rows: int | None = None, classes: int | None = None) -> 
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
         raise InputError(f"submission {path} is no csv file: {error}") from None
+    if not isinstance(frame.index, pd.RangeIndex):  # what pandas makes of further fields
+        raise InputError(
+            f"submission {path}: lines have more fields than the header's {len(frame.columns)}"
+        )
     if list(frame.columns) != HEADER:
         raise InputError(
             f"submission {path}: header {','.join(frame.columns)!r}; it must be {','.join(HEADER)!r}"

@@ -63,6 +63,8 @@ def index(
             typer.echo(f"bad: {name}: {why}")
         if len(bad) > 10:
             typer.echo(f"... and {len(bad) - 10} more that could not be read")
+        if not made.images:
+            raise InputError(f"no image could be read; {folder} holds none")
 
     run(main)
 

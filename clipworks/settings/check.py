@@ -64,7 +64,7 @@ def _checks(params: Params, names: list[str], synonyms: Synonyms) -> Iterator[Ca
     yield partial(_device, params)
     yield partial(_world, params)
     yield partial(_backbone, params, names)
-    yield partial(_chat, params)
+    yield partial(_chat, params, names)
     yield partial(_companions, params)
     yield partial(_groups, params, names)
     yield partial(_starts, params)
@@ -162,14 +162,16 @@ def _backbone(params: Params, names: list[str]) -> None:
         pretrained.check_reachable(section.model, section.pretrained)
 
 
-def _chat(params: Params) -> None:
+def _chat(params: Params, names: list[str]) -> None:
     address = params.chat.openai.base_url
     if params.chat.engine == "openai" and urlsplit(address).scheme not in ("http", "https"):
         raise InputError(
             f"chat.openai.base_url: {address!r} is no http address; http://HOST:PORT/v1"
         )
     if params.chat.engine == "replay":
-        replay.check(Path(params.chat.replay.folder))
+        folder = params.chat.replay.folder  # all is read: such files are small
+        sum(1 for _ in replay.combinations(Path(folder), names))
+        replay.ReplayEngine(folder)
 
 
 def _companions(params: Params) -> None:

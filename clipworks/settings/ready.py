@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import read_yaml
+from clipworks.kit.files import read_text, read_yaml
 from clipworks.kit.params import PARAMS
 from clipworks.settings.whole import load
 
@@ -46,13 +46,14 @@ def apply(
 
     before = params.read_text(encoding="utf-8")
     content = parse_yaml_for_update(before, str(params))
+    wanted = parse_yaml_for_update(read_text(file), str(file))  # as DVC reads numbers: 1e-3 is one
     changes = list(_merge(content, wanted, "", str(file)))
     dump_yaml(str(params), content)
     try:
         check(params)
-    except InputError:
+    except InputError as error:
         params.write_text(before, encoding="utf-8")
-        raise
+        raise InputError(f"{file}, put into {error}") from None
     assert load_yaml(str(params))
     return changes
 

@@ -13,7 +13,7 @@ from clipworks.writing.labels import claims
 from clipworks.writing.rules import foreign_script
 
 PIECES = 3  # of one word: more, and CLIP has hardly seen it
-_SIGNS = re.compile(r" {2,}|[^\w '’&./()+-]")
+_SIGNS = re.compile(r"^[-+.] | {2,}|_|[^\w '’&./()+-]")
 NEAREST = 5  # pairs of classes that are named
 
 
@@ -41,6 +41,10 @@ def odd_signs(names: list[str]) -> list[str]:
             notes.append(
                 f"script: {name!r} is not in Latin letters: captions with other letters are rejected, and "
                 "CLIP reads English; translate it"
+            )
+        elif name.isdigit():
+            notes.append(
+                f"signs: {name!r} is a number, which says nothing to CLIP; write the class's name"
             )
         elif odd := sorted(set(_SIGNS.findall(name))):
             notes.append(

@@ -9,7 +9,7 @@ import glob
 import os
 import tarfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -89,11 +89,28 @@ def find(words: Sequence[str]) -> list[Unit]:
                 units += (
                     _folder(match) if match.is_dir() else _file(match) if _packed(match) else []
                 )
+    units = _once(units)
     if not units:
         raise InputError(
             f"no images in {', '.join(words)}; known are files such as .jpg, .png, .webp"
         )
     return units
+
+
+def _once(units: Sequence[Unit]) -> list[Unit]:
+    """Without what was named before ("photos photos/a.jpg")."""
+    seen: set[str] = set()
+    kept = []
+    for unit in units:
+        places = [os.path.abspath(unit.path / name) for name in unit.names or ("",)]  # noqa: PTH100  (links stay)
+        keys = [f"{place} {unit.group}" for place in places]
+        fresh = [i for i, key in enumerate(keys) if key not in seen]
+        seen.update(keys)
+        if len(fresh) == len(keys):
+            kept.append(unit)
+        elif fresh:
+            kept.append(replace(unit, names=tuple(unit.names[i] for i in fresh)))
+    return kept
 
 
 def _folder(path: Path) -> list[Unit]:
@@ -185,7 +202,7 @@ def _column(schema: pa.Schema, path: Path) -> tuple[str, str | None]:
                 return column, name
     raise InputError(
         f"{path}: no column of images; known are image (bytes, or {{bytes, path}}), jpg, png, webp, "
-        f"bytes and content, and it has {schema.names}"
+        f"bytes and content, and it has { {name: str(schema.field(name).type) for name in schema.names} }"
     )
 
 

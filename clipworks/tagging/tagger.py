@@ -205,7 +205,10 @@ class Tagger:
         """
         eye = self.eye(seeing)
         sources = [Path(image) if isinstance(image, str) else image for image in images]
-        cuts = [eye.cut(f"image {number}", source) for number, source in enumerate(sources)]
+        cuts = [
+            eye.cut(str(one) if isinstance(one, Path) else f"image {number}", one)
+            for number, one in enumerate(sources)
+        ]
         if bad := next((cut for cut in cuts if cut.reason), None):
             raise InputError(f"{bad.name} cannot be read: {bad.reason}")
         return [self.tags(judged, seeing) for judged in eye.judge(cuts)]

@@ -126,5 +126,6 @@ def blindness(logits: np.ndarray) -> str:
         return ""
     return (
         f"this CLIP hardly sees a difference between these images (their logits correlate by {alike:.3f} "
-        "on average): the weights are random, or of another model; the tags mean nothing"
+        "on average): unless they are all alike, the weights are random, or of another model, and the tags "
+        "mean nothing"
     )

@@ -11,7 +11,7 @@ from clipworks.kit.params import AtLeastOne, Count, Number, Once, Positive, Sect
 class Cooccurrence(Section):
     """The conditional matrix."""
 
-    sources: Annotated[list[Literal["multi", "single", "challenge"]], Once]
+    sources: Annotated[list[Literal["multi", "single", "challenge"]], Field(min_length=1), Once]
 
 
 class EncodeCaptions(Section):

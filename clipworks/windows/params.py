@@ -53,7 +53,7 @@ class Infer(Section):
     precision: Precision
     store: Literal["float32", "float16"]
     images_per_shard: AtLeastOne
-    max_pixels: AtLeastOne
+    max_pixels: Annotated[int, Field(ge=10_000)]
     max_bad_share: Share
     keep_features_MiB: Count  # for each split; a retrained model starts from what fits
 

@@ -1,6 +1,7 @@
 """Annotations in COCO's instances format: the miniature world writes what COCO ships."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ def labels_in(
         if name is None or entry["image_id"] not in rows:
             raise InputError(
                 f"{path}: annotation {entry.get('id')} names an unknown category or image "
-                f"({entry['category_id']}, {entry['image_id']})"
+                f"({entry['category_id']!r}, {entry['image_id']!r})"
             )
         if name in column:
             shown = -1 if entry.get("ignore") else 1
@@ -197,4 +198,19 @@ def read(path: Path, *, key: str = "") -> dict[str, list[dict[str, Any]]]:
                     f"{path}: {part}[{number}] has the id {entry['id']}, which one before it has"
                 )
             seen.add(entry["id"])
+    names = [entry["file_name"] for entry in content["images"]]
+    for number, name in enumerate(names):
+        if not isinstance(name, str) or Path(name).is_absolute() or ".." in Path(name).parts:
+            raise InputError(
+                f"{path}: images[{number}] has the file_name {name!r}; give a path within the image folder"
+            )
+    if len(set(names)) < len(names):
+        number, name = next((i, n) for i, n in enumerate(names) if n in names[:i])
+        raise InputError(f"{path}: images[{number}] is {name!r}, which stands there twice")
+    for number, entry in enumerate(content["annotations"]):
+        box = entry.get("bbox") or ()
+        if not all(isinstance(value, int | float) and math.isfinite(value) for value in box):
+            raise InputError(
+                f"{path}: annotations[{number}] has the bbox {box!r}; give four numbers"
+            )
     return content

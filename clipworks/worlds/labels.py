@@ -12,6 +12,8 @@ from clipworks.kit.files import read_text
 
 FORM = "two columns, image and tags; a CSV separates tags by semicolons, parquet may hold lists"
 
+MORE = "\0"  # fields without a column
+
 
 def read(path: Path, files: Sequence[str], class_names: Sequence[str]) -> np.ndarray:
     """Labels of some images, int8 of shape (image, class); what an image does not list, it does not show.
@@ -44,7 +46,7 @@ def read(path: Path, files: Sequence[str], class_names: Sequence[str]) -> np.nda
 
 def _lines(path: Path) -> Iterator[tuple[str, str, list[str]]]:
     if path.suffix == ".parquet":
-        with tables.parquet(path) as file:
+        with tables.parquet(path, made_by="give a table as parquet or CSV writes it") as file:
             _check(file.schema_arrow.names, path)
         for number, line in enumerate(tables.rows(path, ["image", "tags"])):
             tags = [] if line["tags"] is None else line["tags"]
@@ -53,9 +55,14 @@ def _lines(path: Path) -> Iterator[tuple[str, str, list[str]]]:
                 raise InputError(f"{path}, row {number}: {tags!r} are no tags; labels need {FORM}")
             yield f"row {number}", line["image"], tags
         return
-    reader = csv.DictReader(read_text(path).splitlines())
+    reader = csv.DictReader(read_text(path).splitlines(), restkey=MORE)
     _check(reader.fieldnames or (), path)
     for line in reader:
+        if MORE in line:  # what stands behind the last column's name
+            raise InputError(
+                f"{path}, line {reader.line_num}: {len(line) - 1 + len(line[MORE])} fields where the header "
+                f"has {len(line) - 1}; separate tags by semicolons"
+            )
         yield f"line {reader.line_num}", line["image"], _split(line["tags"] or "")
 
 

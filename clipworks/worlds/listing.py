@@ -84,6 +84,21 @@ def list_split(world: World, split: Split, out: Path, class_names: Sequence[str]
     return {"folder": folder.resolve().as_posix(), "images": images}
 
 
+def missing(listed: dict[str, Any]) -> list[str]:
+    """Listed images that are not in the folder: `infer` will name them as bad.
+
+    Raises:
+        InputError: none of them is there.
+    """
+    folder, images = Path(listed["folder"]), listed["images"]
+    gone = [name for name in images if not (folder / name).is_file()]
+    if images and len(gone) == len(images):
+        raise InputError(
+            f"{folder} has none of the {len(images):,} listed images, such as {gone[0]}"
+        )
+    return gone
+
+
 def places(world: World, split: Split) -> tuple[Path | None, Path | None]:
     """Where a split's images and labels lie; None for nowhere."""
     paths = (Path(getattr(world.files, f"{split}_{kind}")) for kind in ("images", "labels"))

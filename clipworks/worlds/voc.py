@@ -35,6 +35,11 @@ def read(
             known = sorted(
                 {p.name.rpartition("_")[0] for p in listed.parent.glob(f"*_{listed.stem}.txt")}
             )
+            if not known:
+                raise InputError(
+                    f"{listed}: no CLASS_{listed.stem}.txt lies beside it; give VOC2007/ImageSets/Main/test.txt "
+                    "(or trainval.txt) where it lies"
+                )
             raise InputError(f"{path} does not exist, so VOC has no class {name!r}; it has {known}")
         for number, line in enumerate(read_text(path).splitlines(), 1):
             parts = line.split()
