@@ -8,7 +8,7 @@ import torch
 from clipworks.clip import hand, pretrained
 from clipworks.clip.backbone import Backbone
 from clipworks.kit.classes import Synonyms, read_classes, read_synonyms
-from clipworks.writing.inflections import warnings
+from clipworks.writing.inflections import ADVICE, warnings
 from clipworks.writing.labels import claims
 from clipworks.writing.rules import foreign_script
 
@@ -26,7 +26,7 @@ def look_over(file: Path, backbone: str | None, synonyms: Path | None) -> list[s
     names = read_classes(file)
     words = read_synonyms(synonyms) if synonyms else Synonyms()
     claims(names, words)
-    notes = [*odd_signs(names), *(f"meaning: {line}" for line in warnings(names))]
+    notes = [*odd_signs(names), *(f"meaning: {line}" for line in warnings(names) if line != ADVICE)]
     if backbone is not None:
         clip = pretrained.named(backbone)
         notes += [*split_badly(clip, names), *alike(clip, names)]

@@ -16,6 +16,9 @@ _SINGULARS = {"people": "person"} | {w: w for w in "blinds boxers briefs fries s
 # Text that has a verb's -ing and past forms this often, for one of the base form, uses the verb:
 # train 0.8, iron 0.11; cup 0.005, dog 0.01. (Counts are pyspellchecker's, from film subtitles.)
 _COMMON = 0.1
+ADVICE = (
+    "phrases in which such words mean something else can stand under other_meanings (base.synonyms)"
+)
 _PARTS = {"ADJ": "an adjective", "ADV": "an adverb", "AUX": "an auxiliary verb"}
 
 
@@ -28,18 +31,18 @@ class Ambiguity(NamedTuple):
 
 
 def warnings(names: Iterable[str]) -> list[str]:
-    """What to tell whoever wrote a class list: a line for each name that captions may use otherwise."""
+    """What to tell whoever wrote a class list: a line for each name that captions may use otherwise, and
+    what can be done."""
     found: dict[str, dict[str, list[str]]] = {}
     for name, form, why in ambiguous(names):
         found.setdefault(name, {}).setdefault(form, []).append(why)
-    return [
-        f"class {name!r}: captions with "
-        + ", or ".join(
+    lines = []
+    for name, uses in found.items():
+        told = [
             f"{form!r} count for it, and that is {', '.join(whys)}" for form, whys in uses.items()
-        )
-        + "; phrases that mean something else can stand under other_meanings (base.synonyms)"
-        for name, uses in found.items()
-    ]
+        ]
+        lines.append(f"class {name!r}: captions with {', or '.join(told)}")
+    return [*lines, ADVICE] if lines else []
 
 
 @cache
