@@ -13,7 +13,7 @@ from clipworks.tagging import quality, thresholds
 from clipworks.windows import manifest
 from clipworks.worlds import coco
 
-DATA, METRICS = Path("data"), Path("metrics")
+DATA, METRICS, SPLITS = Path("data"), Path("metrics"), ("validation", "test")
 WORLD, ENSEMBLE, OUT = DATA / "world", DATA / "ensemble", DATA / "evaluate"
 
 
@@ -21,9 +21,7 @@ def main() -> None:
     """Write mAP, CF1 and OF1 of every row, per-class AP, how good tags are, and the picture page."""
     base, params = load("base", Base), load("evaluate", Evaluate)
     names = read_classes(Path(base.classes))
-    there = [
-        s for s in ("validation", "test") if s == "test" or (ENSEMBLE / f"{s}.safetensors").exists()
-    ]
+    there = [s for s in SPLITS if s == "test" or (ENSEMBLE / f"{s}.safetensors").exists()]
     rows, truth = {}, {}
     for split in there:
         files = tables.read_json(ENSEMBLE / f"{split}_images.json")
