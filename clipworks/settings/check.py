@@ -141,15 +141,19 @@ def _disk(params: Params) -> None:
 
 def _backbone(params: Params, names: list[str]) -> None:
     section = params.backbone
-    # A word has a token at least; what tokens there are in truth is known where they are made.
-    longest = max(len(name.split()) for name in names)
-    room = (section.context_length if section.source == "miniature" else 77) - 2 - longest
+    contexts = [getattr(params.train, model).contexts for model in MODELS]
+    fit = section.context_length if section.source == "miniature" else 77
+    # A name has a token for each letter at most: only where that is too many are tokens counted.
+    longest = max(map(len, names))
+    if max(contexts) + longest + 3 > fit:
+        longest = max(_tokens(names))
+    room = fit - 3 - longest  # a begin, a full stop and an end
     for model in MODELS:
         contexts = getattr(params.train, model).contexts
         if contexts > room:
             raise InputError(
                 f"train.{model}.contexts: {contexts}, and the text tower has room for {max(room, 0)} beside "
-                "the words of the longest class name, a begin and an end"
+                "the longest class name, a begin, a full stop and an end"
             )
     if section.source == "miniature":
         return
@@ -233,20 +237,26 @@ def _starts(params: Params) -> None:
             one = before
 
 
+def _tokens(texts: list[str]) -> list[int]:
+    """How many tokens texts have, without begin and end.
+
+    Every tower that prompts can be tuned on has CLIP's own tokenizer (pretrained.check).
+    """
+    from clipworks.clip import text  # imports torch and open_clip
+    from clipworks.clip.backbone import tokenizer
+
+    return [count - 2 for count in text.lengths(tokenizer(1_000)(texts)).tolist()]
+
+
 def _init_words(params: Params) -> None:
     told = {m: getattr(params.train, m) for m in MODELS if getattr(params.train, m).init_words}
-    if told:
-        from clipworks.clip import text  # imports torch and open_clip
-        from clipworks.clip.backbone import tokenizer
-
-        for model, one in told.items():
-            # Every tower that prompts can be tuned on has CLIP's own tokenizer (pretrained.check).
-            count = int(text.lengths(tokenizer(1_000)([one.init_words]))[0]) - 2
-            if count != one.contexts:
-                raise InputError(
-                    f"train.{model}.init_words: {one.init_words!r} has {count} tokens, and contexts is "
-                    f"{one.contexts}; make them equal"
-                )
+    for model, one in told.items():
+        (count,) = _tokens([one.init_words])
+        if count != one.contexts:
+            raise InputError(
+                f"train.{model}.init_words: {one.init_words!r} has {count} tokens, and contexts is "
+                f"{one.contexts}; make them equal"
+            )
 
 
 def _ensemble(params: Params, names: list[str]) -> None:
