@@ -19,7 +19,6 @@ from clipworks.clip.visual import normalise
 from clipworks.commands import app
 from clipworks.kit.errors import InputError
 from clipworks.search import approximate, embedding, index
-from clipworks.search.shelf import Shelf
 
 
 def picture(number: int, size: tuple[int, int] = (48, 40)) -> Image.Image:
@@ -27,14 +26,18 @@ def picture(number: int, size: tuple[int, int] = (48, 40)) -> Image.Image:
     return Image.fromarray(rng.integers(0, 255, (5, 5, 3), dtype=np.uint8)).resize(size)
 
 
-@pytest.fixture
-def album(tmp_dir) -> Path:
-    folder = tmp_dir / "album"
+def seven(folder: Path) -> Path:
+    """Seven pictures in two folders, and one that is broken."""
     (folder / "deep").mkdir(parents=True)
     for i in range(7):
         picture(i, (48 + 9 * i, 40)).save(folder / ("deep" if i % 2 else ".") / f"{i}.png")
     (folder / "broken.jpg").write_bytes(b"not a picture")
     return folder
+
+
+@pytest.fixture
+def album(tmp_dir) -> Path:
+    return seven(tmp_dir / "album")
 
 
 def run(*words: str):
@@ -74,26 +77,6 @@ def test_a_folder_is_indexed_and_searched_by_sentence_image_and_both(
         assert run("a car", "--top", "2", "--out", f"found.{kind}").exit_code == 0
     assert [one["place"] for one in json.loads(Path("found.json").read_text())["found"]] == [1, 2]
     assert len(Path("found.csv").read_text().splitlines()) == 3
-
-
-def test_links_that_lead_nowhere_and_names_that_are_no_text_are_listed_as_bad(
-    album, backbone_folder
-) -> None:
-    (album / "gone.png").symlink_to("nowhere.png")
-    (album / "loop.png").symlink_to("loop.png")
-    (album / os.fsdecode(b"name\xff.png")).write_bytes((album / "2.png").read_bytes())
-    for new in (7, 0):  # a second run says it again
-        made = run("index", "album", "--model", str(backbone_folder))
-        assert made.exit_code == 0 and f"7 images, {new} of them new" in made.output
-        for bad in ("gone.png: ", "loop.png: ", "name\\xff.png: its name is no UTF-8"):
-            assert bad in made.output
-
-
-def test_an_index_of_nothing_is_no_success(album, backbone_folder) -> None:
-    made = run("index", "album/broken.jpg", "--model", str(backbone_folder))
-    assert made.exit_code == 1 and "broken.jpg: no image format" in made.output
-    with pytest.raises(SystemExit, match="no image could be read"):
-        raise made.exception
 
 
 def test_three_lines_of_python_find_what_an_obvious_loop_finds(
@@ -205,64 +188,6 @@ def test_a_model_of_squares_sees_the_whole_picture(album, backbone_folder, tmp_p
         }
         cosines.append(found[str(album / "wide.png")])
     assert cosines[0] == pytest.approx(1, abs=5e-5) and cosines[1] < cosines[0] - 1e-4
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["a car"], r"there is no index images\.index; `clipworks search index FOLDER --index images"),
-        (["index", "album"], r"--model: a CLIP as NAME:TAG"),
-        (["index", "nowhere", "--model", "BACKBONE"], r"'.*nowhere': no such file or folder"),
-        (["index", "album", "--model", "RN50:nothing"], r"nothing"),
-        (["a car", "--out", "x.pdf"], r"what is written is \.html, \.csv, \.json, \.parquet"),
-        (["--top", "3"], r"give a sentence, --image, or both"),
-        (["index", "album", "--model", "BACKBONE", "--device", "cuda"], r"--device: this machine has no cuda"),
-    ],
-)  # fmt: skip
-def test_what_cannot_be_done_is_said_plainly(album, backbone_folder, words, message) -> None:
-    if "cuda" in words and torch.cuda.is_available():
-        pytest.skip("this machine has cuda")
-    found = run(*[str(backbone_folder) if word == "BACKBONE" else word for word in words])
-    assert found.exit_code == 1
-    with pytest.raises(SystemExit, match=message):
-        raise found.exception
-
-
-def test_an_index_is_not_searched_with_another_model(album, backbone_folder, tmp_path) -> None:
-    shutil.copytree(backbone_folder, tmp_path / "model")
-    index.build(Path("a.index"), ["album"], str(tmp_path / "model"))
-    from clipworks.clip import backbone
-
-    config = backbone.read_config(tmp_path / "model/open_clip_config.json")
-    other = backbone.new(config["model_cfg"], seed=9)
-    for parameter in other.parameters():
-        parameter.data *= 1.5
-    backbone.save(tmp_path / "model", other, config["model_cfg"], config["preprocess_cfg"])
-    with pytest.raises(InputError, match="is not the one that this index was made with"):
-        Index.open("a.index")
-    with pytest.raises(InputError, match=r"a\.index was made with .*; use another --index"):
-        index.build(Path("a.index"), ["album"], str(backbone_folder))
-    with pytest.raises(InputError, match=r"the image album/broken\.jpg: no image format"):
-        index.build(Path("b.index"), ["album"], str(backbone_folder))
-        Index.open("b.index").find(image="album/broken.jpg")
-
-
-def test_a_broken_index_says_which_file_is_not_whole(album, backbone_folder) -> None:
-    index.build(Path("a.index"), ["album"], str(backbone_folder))
-    features = next(Path("a.index").glob("features-*.npy"))
-    whole = features.read_bytes()
-    features.write_bytes(whole[:40])
-    with pytest.raises(
-        InputError, match=r"features-\w+\.npy cannot be read .*make the index again"
-    ):
-        Index.open("a.index")
-    features.write_bytes(whole)
-    next(Path("a.index").glob("entries-*.parquet")).write_bytes(b"x")
-    with pytest.raises(InputError, match=r"entries-\w+\.parquet cannot be read"):
-        Index.open("a.index")
-    Path("a.index/about.json").write_text('{"model": "x"}')
-    with pytest.raises(InputError, match="no index of this version"):
-        Shelf.open(Path("a.index"))
 
 
 def test_faiss_finds_what_looking_at_all_images_finds(album, backbone_folder, monkeypatch) -> None:

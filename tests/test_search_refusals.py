@@ -1,0 +1,97 @@
+"""What `clipworks search` lists as bad or refuses, and in which words."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from test_search import run, seven
+
+from clipworks import Index
+from clipworks.kit.errors import InputError
+from clipworks.search import index
+from clipworks.search.shelf import Shelf
+
+
+@pytest.fixture
+def album(tmp_dir) -> Path:
+    return seven(tmp_dir / "album")
+
+
+def test_links_that_lead_nowhere_and_names_that_are_no_text_are_listed_as_bad(
+    album, backbone_folder
+) -> None:
+    (album / "gone.png").symlink_to("nowhere.png")
+    (album / "loop.png").symlink_to("loop.png")
+    (album / os.fsdecode(b"name\xff.png")).write_bytes((album / "2.png").read_bytes())
+    for new in (7, 0):  # a second run says it again
+        made = run("index", "album", "--model", str(backbone_folder))
+        assert made.exit_code == 0 and f"7 images, {new} of them new" in made.output
+        for bad in ("gone.png: ", "loop.png: ", "name\\xff.png: its name is no UTF-8"):
+            assert bad in made.output
+
+
+def test_an_index_of_nothing_is_no_success(album, backbone_folder) -> None:
+    made = run("index", "album/broken.jpg", "--model", str(backbone_folder))
+    assert made.exit_code == 1 and "broken.jpg: no image format" in made.output
+    with pytest.raises(SystemExit, match="no image could be read"):
+        raise made.exception
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["a car"], r"there is no index images\.index; `clipworks search index FOLDER --index images"),
+        (["index", "album"], r"--model: a CLIP as NAME:TAG"),
+        (["index", "nowhere", "--model", "BACKBONE"], r"'.*nowhere': no such file or folder"),
+        (["index", "album", "--model", "RN50:nothing"], r"nothing"),
+        (["a car", "--out", "x.pdf"], r"what is written is \.html, \.csv, \.json, \.parquet"),
+        (["--top", "3"], r"give a sentence, --image, or both"),
+        (["index", "album", "--model", "BACKBONE", "--device", "cuda"], r"--device: this machine has no cuda"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_done_is_said_plainly(album, backbone_folder, words, message) -> None:
+    if "cuda" in words and torch.cuda.is_available():
+        pytest.skip("this machine has cuda")
+    found = run(*[str(backbone_folder) if word == "BACKBONE" else word for word in words])
+    assert found.exit_code == 1
+    with pytest.raises(SystemExit, match=message):
+        raise found.exception
+
+
+def test_an_index_is_not_searched_with_another_model(album, backbone_folder, tmp_path) -> None:
+    shutil.copytree(backbone_folder, tmp_path / "model")
+    index.build(Path("a.index"), ["album"], str(tmp_path / "model"))
+    from clipworks.clip import backbone
+
+    config = backbone.read_config(tmp_path / "model/open_clip_config.json")
+    other = backbone.new(config["model_cfg"], seed=9)
+    for parameter in other.parameters():
+        parameter.data *= 1.5
+    backbone.save(tmp_path / "model", other, config["model_cfg"], config["preprocess_cfg"])
+    with pytest.raises(InputError, match="is not the one that this index was made with"):
+        Index.open("a.index")
+    with pytest.raises(InputError, match=r"a\.index was made with .*; use another --index"):
+        index.build(Path("a.index"), ["album"], str(backbone_folder))
+    with pytest.raises(InputError, match=r"the image album/broken\.jpg: no image format"):
+        index.build(Path("b.index"), ["album"], str(backbone_folder))
+        Index.open("b.index").find(image="album/broken.jpg")
+
+
+def test_a_broken_index_says_which_file_is_not_whole(album, backbone_folder) -> None:
+    index.build(Path("a.index"), ["album"], str(backbone_folder))
+    features = next(Path("a.index").glob("features-*.npy"))
+    whole = features.read_bytes()
+    features.write_bytes(whole[:40])
+    with pytest.raises(
+        InputError, match=r"features-\w+\.npy cannot be read .*make the index again"
+    ):
+        Index.open("a.index")
+    features.write_bytes(whole)
+    next(Path("a.index").glob("entries-*.parquet")).write_bytes(b"x")
+    with pytest.raises(InputError, match=r"entries-\w+\.parquet cannot be read"):
+        Index.open("a.index")
+    Path("a.index/about.json").write_text('{"model": "x"}')
+    with pytest.raises(InputError, match="no index of this version"):
+        Shelf.open(Path("a.index"))
