@@ -26,7 +26,8 @@ def test_state_comes_back_as_it_was(tmp_path) -> None:
         tmp_path / "s", {"student": layer, "teacher": None}, best, optimizer, {"epoch": 3}
     )
     assert [path.name for path in (tmp_path / "s").iterdir()] == ["state.safetensors"]
-    other, again = stepped(1)
+    other, _ = stepped(1)
+    again = torch.optim.SGD(other.parameters(), lr=0.1, momentum=0.9)  # as a new process has it
     found = {"weight": torch.zeros(2)}
     modules = {"student": other, "teacher": None}
     assert checkpoint.load_state(tmp_path / "s", modules, found, again) == {"epoch": 3}
