@@ -8,6 +8,7 @@ import typer
 
 from clipworks.kit import tables
 from clipworks.kit.errors import InputError
+from clipworks.kit.files import make_place
 from clipworks.kit.params import MODELS
 from clipworks.search import commands as search
 from clipworks.tagging import commands as tagging
@@ -84,6 +85,9 @@ def leaderboard(
     from clipworks.report import leaderboard as report
 
     def main() -> None:
+        for page in filter(None, (check, write)):
+            if not page.is_file():
+                raise InputError(f"{page} is no file; name one with the table, such as README.md")
         meaning = {row.name: row.what for row in rows(MODELS)}
         text = report.markdown(report.table(tables.read_json(board), meaning))
         if check is not None and report.put(check, text) != check.read_text(encoding="utf-8"):
@@ -110,6 +114,7 @@ def report(
     from clipworks.report import site
 
     def main() -> None:
+        make_place(out, (".html",))
         found = site.write(out, {row.name: row.what for row in rows(MODELS)})
         typer.echo(f"{', '.join(found)} -> {out}")
 
@@ -128,6 +133,7 @@ def reference(
         if write is None:
             typer.echo(text(), nl=False)
         else:
+            make_place(write, (".md",), key="--write")
             write.write_text(text(), encoding="utf-8")
 
     run(main)
@@ -209,7 +215,6 @@ def classify(
         from clipworks.clip import pretrained
         from clipworks.clip.hand import imagenet_templates
         from clipworks.kit import runtime
-        from clipworks.kit.files import make_place
         from clipworks.scenes import classify as work
         from clipworks.scenes import page
         from clipworks.scenes import prompts as sets

@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 from clipworks.kit import tables, tensors
 from clipworks.kit.classes import read_classes
 from clipworks.kit.cli import run
+from clipworks.kit.errors import InputError
 from clipworks.kit.params import Base, load
 from clipworks.tuning import cooccurrence
 from clipworks.tuning.captions import CaptionTable
@@ -23,6 +24,10 @@ def main() -> None:
     names = read_classes(Path(base.classes))
     table = CaptionTable(CAPTIONS, names)
     statistics = table.statistics(table.select(params.sources))
+    if not statistics.total:
+        raise InputError(
+            f"no caption is of cooccurrence.sources {params.sources}; choose other sources"
+        )
     matrix = cooccurrence.conditional(statistics.together, statistics.count)
     OUT.mkdir(parents=True, exist_ok=True)
     found = {"count": statistics.count, "together": statistics.together, "conditional": matrix}

@@ -23,6 +23,7 @@ def main() -> None:
     """Write kept captions, rejected ones with their reasons, verdicts, metrics and a report."""
     base, chat, params = load("base", Base), load("chat", Chat), load("filter", Filter)
     names = read_classes(Path(base.classes))
+    tables.parquet(REPLIES).close()  # there, and whole, before anything is written
     labeller = Labeller(names, read_synonyms(Path(base.synonyms)))
     for line in warnings(names):
         print(f"filter: warning: {line}")

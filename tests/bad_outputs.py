@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from bad_world import World, wrong
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
@@ -109,6 +111,42 @@ def _(world: World, path: str) -> None:
     world.cut(path)
     clip = backbone.load(Path("models/backbone"))
     prompts.load(Path("models/train/base/prompts.safetensors"), clip)
+
+
+@wrong(
+    "a tagger of other windows than its thresholds",
+    r"was made with other scales than infer\.scales \[3\]",
+)
+def _(world: World) -> None:
+    from clipworks.tagging import export
+
+    world.take(*STORED, "data/ensemble", "models")
+    world.set({"infer.scales": [3]})
+    export.from_pipeline()
+
+
+@wrong(
+    "no replies to filter",
+    r"data/caption/replies\.parquet does not exist; run the stage that writes",
+)
+def _(world: World) -> None:
+    try:
+        world.stage("filter")
+    finally:
+        assert not (world.folder / "data/filter").exists()
+
+
+@wrong(
+    "no captions of the sources",
+    r"no caption is of cooccurrence\.sources \['challenge'\]; choose other",
+)
+def _(world: World) -> None:
+    world.take("data/filter")
+    world.set({"cooccurrence.sources": ["challenge"]})
+    table = pq.read_table("data/filter/captions.parquet")
+    some = table.filter(pc.not_equal(table["source"], "challenge"))
+    pq.write_table(some, "data/filter/captions.parquet")
+    world.stage("cooccurrence")
 
 
 @wrong(

@@ -6,7 +6,9 @@ import shutil
 import subprocess
 
 import pytest
+from typer.testing import CliRunner
 
+from clipworks.commands import app
 from clipworks.kit.errors import InputError
 from clipworks.report import site
 
@@ -70,3 +72,23 @@ def test_a_real_browser_counts_the_pictures(run, tmp_path) -> None:
     )
     assert '<span id="count">4 pictures</span>' in done.stdout
     assert done.stdout.count("<option") > 5
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "report --out",
+        "export --out",
+        "reference --write",
+        "leaderboard --write",
+        "search index pics --index",
+    ],
+)
+def test_places_that_cannot_be_written_are_refused_before_the_work(tmp_dir, command) -> None:
+    (tmp_dir / "file").touch()
+    name = {"report": "file/x.html", "export": "file/x.safetensors", "reference": "file/x.md"}
+    found = CliRunner().invoke(app, [*command.split(), name.get(command.split()[0], "file/x")])
+    assert isinstance(found.exception, SystemExit) and str(found.exception).startswith("error: ")
+    assert any(
+        word in str(found.exception) for word in ("cannot be made or written to", "is no file")
+    )

@@ -130,6 +130,17 @@ def test_what_is_named_twice_is_tagged_once_and_an_empty_archive_is_said_to_be(
         tag(tagger, ["empty.tar"], tmp_dir / "t.json")
 
 
+def test_what_this_project_wrote_into_the_folder_is_no_source(tagger, tmp_dir) -> None:
+    (tmp_dir / "f/images.index").mkdir(parents=True)
+    (tmp_dir / "f/a.png").write_bytes(png())
+    pq.write_table(
+        pa.table({"name": ["a"]}), tmp_dir / "f/images.index/entries-0123456789abcdef.parquet"
+    )
+    for _ in range(2):
+        told = tag(tagger, ["f"], tmp_dir / "f/tags.parquet")
+        assert told.startswith("1 images tagged, 0 could not be read")
+
+
 def test_a_run_that_reads_nothing_fails_and_says_so(tagger, tmp_dir) -> None:
     (tmp_dir / "a.png").touch()
     with pytest.raises(InputError, match=r"no image could be read; the first: a\.png: the file"):

@@ -175,3 +175,13 @@ def test_load_reads_the_params_of_the_pipeline() -> None:
     from clipworks.windows.params import Infer
 
     assert load("infer", Infer).maps.resolution > 0
+
+
+def test_what_is_no_list_of_images_is_refused(tagger) -> None:
+    with pytest.raises(InputError, match="give a list"):
+        tagger.tag("a.png")
+
+
+def test_a_folder_is_no_tagger(tmp_path) -> None:
+    with pytest.raises(InputError, match="is a folder; a tagger is a file"):
+        Tagger.load(tmp_path)

@@ -176,6 +176,10 @@ def build(
             texts += some
             owners += [c] * len(some)
             groups += [group] * len(some)
+    if not texts:
+        raise InputError(
+            f"{name} holds no prompts; give a template, such as templates: {{name: ['{{}}']}}"
+        )
     return PromptSet(tuple(classes), tuple(texts), tuple(owners), tuple(groups))
 
 

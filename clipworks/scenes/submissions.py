@@ -43,8 +43,8 @@ def read(path: Path, *, rows: int | None = None, classes: int | None = None) -> 
         InputError: another header, ids that are not 0, 1, 2 …, a label that is no class, another
             number of rows.
     """
-    if not path.exists():
-        raise InputError(f"submission {path} does not exist")
+    if not path.is_file():
+        raise InputError(f"submission {path} does not exist, or is no file")
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
@@ -63,7 +63,7 @@ def read(path: Path, *, rows: int | None = None, classes: int | None = None) -> 
                 f"submission {path}, line {line + 2}: id {given!r} where {line} belongs; ids run "
                 "from 0 without gaps, in order"
             )
-        if not (label.isascii() and label.isdigit()) or (
+        if not (label.isascii() and label.isdigit() and len(label) < 10) or (
             classes is not None and int(label) >= classes
         ):
             allowed = "a whole number from 0" + (f" to {classes - 1}" if classes else "")

@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import make_place
+from clipworks.kit.files import make_folder, make_place
 
 DEFAULT = Path("images.index")
 
@@ -54,6 +54,7 @@ def index(
     def main() -> None:
         from clipworks.search.index import build
 
+        make_folder(folder, key="--index")
         made = build(folder, images or [], model, batch_size=batch_size, device=device, workers=workers)  # fmt: skip
         typer.echo(
             f"{made.images:,} images, {made.new:,} of them new, {made.gone:,} gone -> {folder}"

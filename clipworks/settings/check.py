@@ -15,7 +15,7 @@ from clipworks.chat import replay
 from clipworks.kit.classes import Synonyms, misspelt, read_classes, read_synonyms
 from clipworks.kit.errors import InputError
 from clipworks.kit.files import NONE
-from clipworks.kit.params import MODELS, collect
+from clipworks.kit.params import GENERATED, MODELS, collect
 from clipworks.kit.runtime import check_launcher, pick_device
 from clipworks.settings.whole import Params
 from clipworks.tuning.params import TrainModel
@@ -65,6 +65,7 @@ def _checks(params: Params, names: list[str], synonyms: Synonyms) -> Iterator[Ca
     yield partial(_world, params)
     yield partial(_backbone, params, names)
     yield partial(_chat, params, names)
+    yield partial(_kinds, params)
     yield partial(_companions, params)
     yield partial(_groups, params, names)
     yield partial(_starts, params)
@@ -116,6 +117,16 @@ def _world(params: Params) -> None:
                     "images of a COCO split)"
                 )
         return _disk(params)
+    files = params.world.files
+    same = (files.validation_images, files.validation_labels) == (
+        files.test_images,
+        files.test_labels,
+    )
+    if same and Path(files.test_images) != NONE:
+        raise InputError(
+            f"world.files: validation and test are the same images ({files.test_images}), so what is chosen "
+            "would be chosen on the test; give data/none for no validation split"
+        )
     faults = []
     splits: tuple[Split, ...] = ("validation", "test")
     for split in splits:
@@ -176,6 +187,16 @@ def _chat(params: Params, names: list[str]) -> None:
         folder = params.chat.replay.folder  # all is read: such files are small
         sum(1 for _ in replay.combinations(Path(folder), names))
         replay.ReplayEngine(folder)
+
+
+def _kinds(params: Params) -> None:
+    section = params.caption
+    written = [kind for kind in GENERATED if getattr(section, f"{kind}_rounds")]
+    if not set(params.cooccurrence.sources) & set(written):
+        raise InputError(
+            f"cooccurrence.sources: {params.cooccurrence.sources}, and no such captions are asked for "
+            f"(caption.KIND_rounds is 0); there will be {written}"
+        )
 
 
 def _companions(params: Params) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from clipworks.kit.errors import InputError
+from clipworks.kit.files import make_place
 
 TAGGER = Path("models/tagger.safetensors")
 TEMPLATES = "80 templates, no training"
@@ -96,6 +97,7 @@ def export(
     def main() -> None:
         from clipworks.tagging.export import from_pipeline
 
+        make_place(out, (".safetensors",))
         rule = None if thresholds is Rule.auto else thresholds.value
         made = from_pipeline(rule)  # type: ignore[arg-type]
         made.save(out)

@@ -19,6 +19,8 @@ from clipworks.tagging.job import look
 from clipworks.tagging.sources import Unit
 from clipworks.tagging.tagger import Calibration, Tagger
 from clipworks.tuning import prompts
+from clipworks.windows import manifest
+from clipworks.windows.boxes import boxes
 from clipworks.windows.params import Infer
 from clipworks.worlds import coco
 
@@ -73,12 +75,23 @@ def _calibrations(
         ensemble / "validation.safetensors", names, stage="ensemble", framework="np"
     )
     for way in infer.windows:
+        _check_windows(root / f"data/infer/{way}/validation", files[0], infer.scales)
         yield way, calibration(rows[ROWS[way]], labels)
     folder = root / tables.read_json(root / "data/world/validation.json")["folder"]
     yield (
         "fast",
         calibration(np.stack([one.logits for one in _fast(tagger, folder, files)]), labels),
     )
+
+
+def _check_windows(folder: Path, name: str, scales: list[int]) -> None:
+    """Raises InputError where thresholds would be of other windows than the tagger's."""
+    stored = manifest.boxes_of(folder, name)
+    _, _, width, height = stored[0]  # the whole image
+    if len(stored) != 1 + len(boxes(width, height, scales)):
+        raise InputError(
+            f"{folder} was made with other scales than infer.scales {scales}; run `dvc repro` first"
+        )
 
 
 def _fast(tagger: Tagger, folder: Path, files: list[str]) -> list[Judged]:

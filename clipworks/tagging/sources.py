@@ -7,6 +7,7 @@ members of an archive are read into memory, whatever their names say.
 
 import glob
 import os
+import re
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from clipworks.kit.files import printable
 
 FILES_A_UNIT = int(os.environ.get("CLIPWORKS_TAG_FILES", "256"))  # a kill loses at most so many
 LARGEST = 500_000_000  # bytes of one image in an archive
+INDEX = r"entries-[0-9a-f]{16}\.parquet"  # lies in each index of `clipworks search`
 TARS = (".tar", ".tar.gz", ".tgz")
 Content = Path | bytes
 
@@ -66,8 +68,11 @@ def listable(path: Path) -> Content | Exception:
     return InputError("its name is no UTF-8; rename it") if odd else path
 
 
-def find(words: Sequence[str]) -> list[Unit]:
+def find(words: Sequence[str], *, but: Path | None = None) -> list[Unit]:
     """Units of what was named on the command line, in a fixed order.
+
+    Args:
+        but: a table that lies in one of the folders and is no source, since it is what is written.
 
     Raises:
         InputError: something is not there, holds no image, or a table has no column of images.
@@ -76,7 +81,7 @@ def find(words: Sequence[str]) -> list[Unit]:
     for word in words:
         path = Path(word)
         if path.is_dir():
-            units += _folder(path)
+            units += _folder(path, but)
         elif path.is_file():
             units += _file(path)
         else:
@@ -87,7 +92,11 @@ def find(words: Sequence[str]) -> list[Unit]:
             units += _runs(Path(), [p.as_posix() for p in loose if _is_image(p)])
             for match in map(Path, matches):
                 units += (
-                    _folder(match) if match.is_dir() else _file(match) if _packed(match) else []
+                    _folder(match, but)
+                    if match.is_dir()
+                    else _file(match)
+                    if _packed(match)
+                    else []
                 )
     units = _once(units)
     if not units:
@@ -113,14 +122,21 @@ def _once(units: Sequence[Unit]) -> list[Unit]:
     return kept
 
 
-def _folder(path: Path) -> list[Unit]:
-    """Images under a folder, all the way down; shards and tables too. A link that leads nowhere stays
-    with its name, to be listed as bad."""
+def _folder(path: Path, but: Path | None = None) -> list[Unit]:
+    """Images under a folder, all the way down; shards and tables too, but for those of an index. A link
+    that leads nowhere stays with its name, to be listed as bad."""
     found = sorted(
         p.relative_to(path).as_posix()
         for p in path.rglob("*")
         if p.is_file() or (p.is_symlink() and not p.exists() and _is_image(p))
     )
+    ours = {Path(name).parent for name in found if re.fullmatch(INDEX, Path(name).name)}
+    found = [
+        name
+        for name in found
+        if Path(name).parent not in ours
+        and (but is None or (path / name).absolute() != but.absolute())
+    ]
     loose = [name for name in found if _is_image(path / name)]
     packed = [unit for name in found if _packed(path / name) for unit in _file(path / name)]
     if not loose and not packed:

@@ -46,6 +46,10 @@ def read(path: Path) -> tuple[About, dict[str, Tensor]]:
     Raises:
         InputError: no tagger, of another version, or its parts do not fit each other.
     """
+    if path.is_dir():
+        raise InputError(
+            f"{path} is a folder; a tagger is a file, and `clipworks export` writes one"
+        )
     with tensors.opened(path, made_by="`clipworks export` writes a tagger") as file:
         written = (file.metadata() or {}).get("clipworks")
         own = {key: file.get_tensor(key) for key in file.keys()}

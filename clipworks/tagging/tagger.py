@@ -203,6 +203,10 @@ class Tagger:
         Raises:
             InputError: an image cannot be read; `clipworks tag` reports such images and goes on.
         """
+        if isinstance(images, str | Path | bytes):
+            raise InputError("give a list of images: tag([image])")
+        if odd := [one for one in images if not isinstance(one, str | Path | bytes)]:
+            raise InputError(f"an image is a file's path or its bytes, not {type(odd[0]).__name__}")
         eye = self.eye(seeing)
         sources = [Path(image) if isinstance(image, str) else image for image in images]
         cuts = [

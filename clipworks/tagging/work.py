@@ -69,7 +69,7 @@ def tag(
     make_place(out, table.KINDS)
     if tags_per_image is not None:
         thresholds.check_many(tags_per_image, len(tagger.classes))
-    units = sources.find(words)
+    units = sources.find(words, but=out)
     if workers:
         from clipworks.tagging.ray_engine import judge
 
