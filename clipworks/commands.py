@@ -1,6 +1,7 @@
 """The console command `clipworks`."""
 
 from enum import Enum
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,8 +26,19 @@ class Device(str, Enum):
     mps = "mps"
 
 
+def _version(asked: bool) -> bool:
+    if asked:
+        typer.echo(f"clipworks {version('clipworks')}")
+        raise typer.Exit
+    return asked
+
+
 @app.callback()
-def main() -> None:
+def main(
+    asked: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print it and stop")
+    ] = False,
+) -> None:
     """Leaderboard solutions built on CLIP that anyone can rebuild, question and use."""
 
 
@@ -222,14 +234,14 @@ def classify(
 
         chosen = runtime.pick_device(device.value, key="--device")
         make_place(out, work.TABLES)
-        names = work.class_list(classes)
+        names, words = work.class_list(classes), work.model_list(models)
         file = work.PLAIN if prompts is None else sets.read_file(prompts)
         built = sets.build(file, names, imagenet_templates("{}"), name=str(prompts))
         if bare := sets.without_sentences(file, names):
             typer.echo(f"note: {', '.join(bare)} have no sentences of their own, others have")
         pictures = pictures_in(folder)
         found = work.classify(
-            folder, pictures, [pretrained.named(word.strip()) for word in models.split(",") if word.strip()], built,
+            folder, pictures, [pretrained.named(word) for word in words], built,
             sharpen=sharpen, batch_size=batch_size, device=chosen,
         )  # fmt: skip
         frame = found.frame()

@@ -108,16 +108,16 @@ FORM = r"it must be in COCO's instances format"
 @wrong("no annotations", rf"x\.json: no list 'annotations'; {FORM}",
        change=lambda c: c.pop("annotations") and c)  # fmt: skip
 @wrong("no images", r"x\.json lists no images", change=lambda c: {**c, "images": []})
-@wrong("an image without an id", r"x\.json: images\[0\] lacks one of \['id', 'file_name'\]",
+@wrong("an image without an id", r"x\.json: images\[0\] lacks 'id'; it must have \['id', 'file_name'\]",
        change=lambda c: {**c, "images": [{"file_name": "a.png"}]})  # fmt: skip
 @wrong("two images with one id", r"x\.json: images\[1\] has the id 1, which one before it has",
        change=lambda c: {**c, "images": c["images"] * 2})  # fmt: skip
-@wrong("an annotation without a category", r"x\.json: annotations\[0\] lacks one of \['image_id'",
+@wrong("an annotation without a category", r"x\.json: annotations\[0\] lacks 'category_id'",
        change=lambda c: {**c, "annotations": [{"image_id": 1}]})  # fmt: skip
-@wrong("an annotation of an unknown category", r"x\.json: annotation 7 names an unknown category or "
-       r"image \(99, 1\)",
+@wrong("an annotation of an unknown category", r"annotation 7 has the category_id 99, which none of "
+       r"categories has; their ids are such as 1",
        change=lambda c: {**c, "annotations": [{**c["annotations"][0], "category_id": 99}]})  # fmt: skip
-@wrong("an annotation of an unknown image", r"x\.json: annotation 7 names an unknown .*\(1, 99\)",
+@wrong("an annotation of an unknown image", r"x\.json: annotation 7 has the image_id 99, which none of images has",
        change=lambda c: {**c, "annotations": [{**c["annotations"][0], "image_id": 99}]})  # fmt: skip
 @wrong("a class that is no category", r"x\.json: no category \['airplane'\]; its categories are",
        change=lambda c: {**c, "categories": [

@@ -143,3 +143,4 @@ def test_the_changelog_and_the_citation_name_the_version() -> None:
     assert f"## {version[1]} (" in (ROOT / "CHANGELOG.md").read_text()
     assert f"version: {version[1]}\n" in (ROOT / "CITATION.cff").read_text()
     assert Path(ROOT / "LICENSE").exists()
+    assert CliRunner().invoke(app, ["--version"]).output == f"clipworks {version[1]}\n"

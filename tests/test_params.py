@@ -1,13 +1,22 @@
 """params.yaml is refused with the key, what is allowed and a likely spelling."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from clipworks.chat.params import Chat
 from clipworks.fusion.params import Ensemble
+from clipworks.kit import params
+from clipworks.kit.errors import InputError
 from clipworks.kit.params import MODELS, Base, load
+from clipworks.retrieval import check as retrieval
+from clipworks.scenes import check as scenes
+from clipworks.settings import check as settings
+from clipworks.settings import whole
 from clipworks.tuning.params import Schedule, TrainModel
 from clipworks.windows.params import Infer
 from clipworks.writing.params import Caption
@@ -96,6 +105,78 @@ def test_params_are_frozen() -> None:
 def test_no_section_has_a_default_in_code() -> None:
     for schema in (Base, Infer, Ensemble, TrainModel, Schedule, Caption, Chat):
         assert all(field.is_required() for field in schema.model_fields.values()), schema
+
+
+def numbers(schema: Any, where: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every number that a JSON schema allows, with its place."""
+    if isinstance(schema, dict):
+        if schema.get("type") in ("integer", "number"):
+            yield where, schema
+        for key, value in schema.items():
+            yield from numbers(value, f"{where}.{key}")
+    elif isinstance(schema, list):
+        for i, value in enumerate(schema):
+            yield from numbers(value, f"{where}[{i}]")
+
+
+@pytest.mark.parametrize(
+    "schema", [whole.Params, scenes.Params, retrieval.Params], ids=["top", "scenes", "retrieval"]
+)
+def test_every_number_has_limits_on_both_sides(schema: type[BaseModel]) -> None:
+    found = list(numbers(schema.model_json_schema()))
+    assert len(found) > 20
+    for place, number in found:
+        assert {"minimum", "exclusiveMinimum", "ge", "gt"} & number.keys(), place
+        assert {"maximum", "exclusiveMaximum", "le", "lt"} & number.keys(), place
+
+
+WRONG: list[Any] = [
+    None, "", "data", "a\0b", "é" * 300, [], {}, [None], -1, 0, 10**400, 1e300, -1e300, 1e-300, True,
+]  # fmt: skip
+
+
+def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    if path:
+        yield path
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        yield from leaves(inner, (*path, key))
+
+
+@pytest.mark.parametrize("solution", ["", "solutions/scenes", "solutions/retrieval"])
+def test_no_value_of_any_key_ends_the_check_in_a_traceback(monkeypatch, solution: str) -> None:
+    """Each key gets each wrong value; what is refused says so in few words."""
+    module: Any = {"": settings, "solutions/scenes": scenes, "solutions/retrieval": retrieval}[
+        solution
+    ]
+    monkeypatch.chdir(SHIPPED.parent / solution)
+    content = yaml.safe_load(Path("params.yaml").read_text())
+    monkeypatch.setattr(
+        params, "read_yaml", lambda path: content
+    )  # writing and reading takes longest
+    refused = 0
+    for *places, last in leaves(content):
+        if places[:1] in (["train"], ["finetune"], ["model"]) and places[1:2] not in (
+            [],
+            ["base"],
+            ["hard"],
+            ["wide"],
+        ):
+            continue  # the other models' keys are of the same kinds
+        if places[:2] == ["search", "rows"] and places[2:3] not in ([], ["authors"]):
+            continue
+        section = content
+        for place in places:
+            section = section[place]
+        kept = section[last]
+        for wrong in WRONG:
+            section[last] = wrong
+            try:
+                module.check((whole.load if solution == "" else module.load)())
+            except InputError as error:
+                refused += 1
+                assert 10 < len(str(error)) < 1500, (*places, last, wrong)
+        section[last] = kept
+    assert refused > 500
 
 
 @pytest.mark.parametrize("key", ["local_weight", "variance", "weights"])

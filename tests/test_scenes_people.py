@@ -39,9 +39,10 @@ def test_a_folder_is_classified_into_a_table_and_a_page(
     photos, tmp_path, backbone_folder, suffix
 ) -> None:
     out = tmp_path / f"table.{suffix}"
+    (tmp_path / "other").symlink_to(backbone_folder)  # two models need not differ
     code, text = call(
         "classify", photos, "--classes", "street, farm,sea", "--out", out,
-        "--models", f"{backbone_folder},{backbone_folder}", "--device", "cpu", "--sharpen", "2",
+        "--models", f"{backbone_folder},{tmp_path / 'other'}", "--device", "cpu", "--sharpen", "2",
     )  # fmt: skip
     assert code == 0, text
     assert "6 pictures, 2 that could not be read" in text
@@ -71,6 +72,8 @@ def test_a_folder_is_classified_into_a_table_and_a_page(
         ({"--classes": "a,b,a"}, r"names ['a'] twice"),
         ({"--out": "x.xlsx"}, "--out x.xlsx: what is written is .csv, .parquet, .json"),
         ({"--models": "ViT-B-32"}, "write NAME:TAG"),
+        ({"--models": "a,b,a"}, "--models names ['a'] twice"),
+        ({"--models": " , "}, "give a CLIP as NAME:TAG"),
         ({"--models": "ViT-B-33:openai"}, "has no model 'ViT-B-33'; close names"),
         ({"--models": "ViT-B-32:opnai"}, "'opnai' is no tag of ViT-B-32"),
         ({"--prompts": "none.yaml"}, "none.yaml does not exist"),
@@ -146,7 +149,7 @@ def test_runs_of_equal_names_are_told_apart_by_their_folders() -> None:
         ("id,label\n0,1\n1,1\n", "header 'id,label'; it must be 'id_idx,label'"),
         ("id_idx,label\n0,1\n2,1\n", "line 3: id '2' where 1 belongs"),
         ("id_idx,label\n0,1\n1,x\n", "line 3: label 'x'; it must be a whole number"),
-        ("", "is no csv file"),
+        ("", "is empty; its header must be 'id_idx,label'"),
     ],
 )
 def test_a_faulty_submission_is_named_with_its_line(tmp_path, content, message) -> None:

@@ -65,6 +65,11 @@ def test_a_faulty_prompts_file_is_refused_by_name(tmp_path, change, message) -> 
         built({**GOOD, **change}, tmp_path)
 
 
+def test_a_part_that_is_not_there_is_empty(tmp_path) -> None:
+    found = built({"templates": GOOD["templates"]}, tmp_path)
+    assert set(found.groups) == set(GOOD["templates"])
+
+
 def test_groups_that_are_not_there_or_leave_a_class_bare_are_refused(tmp_path) -> None:
     found = built(GOOD, tmp_path)
     with pytest.raises(ValueError, match=r"no prompt group \['blur'\]; .* has \['name', 'own'"):

@@ -37,6 +37,16 @@ def test_an_index_of_nothing_is_no_success(album, backbone_folder) -> None:
     assert made.exit_code == 1 and "broken.jpg: no image format" in made.output
     with pytest.raises(SystemExit, match="no image could be read"):
         raise made.exception
+    assert not Path("images.index").exists()
+    made = run("index", "album/2.png", "--model", str(backbone_folder))  # the next is no second one
+    assert made.exit_code == 0 and "1 images, 1 of them new" in made.output
+
+
+def test_a_sentence_needs_no_quotation_marks(album, backbone_folder) -> None:
+    run("index", "album", "--model", str(backbone_folder))
+    assert run("a", "red", "car").output == run("a red car").output != ""
+    with pytest.raises(InputError, match=r"text_weight: 2\.0; it must be from 0 to 1"):
+        Index.open("images.index").find("a car", image="album/2.png", text_weight=2.0)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +54,7 @@ def test_an_index_of_nothing_is_no_success(album, backbone_folder) -> None:
     [
         (["a car"], r"there is no index images\.index; `clipworks search index FOLDER --index images"),
         (["index", "album"], r"--model: a CLIP as NAME:TAG"),
+        (["index"], r"there is no index images\.index yet: name a folder of images, and a CLIP by --model"),
         (["index", "nowhere", "--model", "BACKBONE"], r"'.*nowhere': no such file or folder"),
         (["index", "album", "--model", "RN50:nothing"], r"nothing"),
         (["a car", "--out", "x.pdf"], r"what is written is \.html, \.csv, \.json, \.parquet"),

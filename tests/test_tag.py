@@ -160,6 +160,12 @@ def test_the_console_tags_from_a_class_list_and_says_what_random_weights_are(
     for options, message in wrong.items():
         found = CliRunner().invoke(app, ["tag", "album", *options, "--out", "t.csv"])
         assert found.exit_code == 1 and message in found.output, options
+    (tmp_dir / "odd.txt").write_text("dog; big\ncat\n")
+    odd = ["tag", "album", "--classes", "odd.txt", *words[4:], "--out", "o.csv"]
+    found = CliRunner().invoke(app, odd)
+    assert (
+        found.exit_code == 1 and "which ['dog; big'] hold; write .parquet or .json" in found.output
+    )
     found = CliRunner().invoke(app, [*words, "--out", "t.txt"])
     assert found.exit_code == 1 and "what is written is .parquet, .csv, .json" in found.output
 

@@ -197,6 +197,13 @@ def test_a_folders_labels_are_a_table_or_coco(album, tmp_path) -> None:
             r"has the columns \['file;labels'\]; labels need two columns, image and tags",
         ),
         ("", r"has the columns \[\]"),
+        (
+            "image,tags\na.jpg\n",
+            r"line 2: fewer fields than the header's 2; .* empty tags, such as 'a\.jpg,'",
+        ),
+        ('image,tags\n"a.jpg,dog\n', r"line 2: no valid CSV .* is a quotation mark not closed\?"),
+        ("image,tags\n" + "x" * 200_000 + ",dog", r"line 2: no valid CSV \(field larger than"),
+        ('"image,tags\n', r"line 1: no valid CSV"),
     ],
 )
 def test_wrong_tables_of_labels_are_refused_with_the_line(tmp_path, text, message) -> None:
@@ -282,7 +289,12 @@ def test_a_file_name_that_is_no_text_is_refused(tmp_path) -> None:
         ({"images": [{"id": 1, "file_name": "/etc/passwd"}]}, r"images\[0\] has the file_name '/etc/pas"),
         ({"images": [{"id": 1, "file_name": "../a.jpg"}]}, r"give a path within the image folder"),
         ({"images": [{"id": i, "file_name": "a.jpg"} for i in (1, 2)]}, r"images\[1\] is 'a\.jpg', which st"),
-        ({"annotations": [{"image_id": "1", "category_id": 1}]}, r"unknown category or image \(1, '1'\)"),
+        ({"annotations": [{"image_id": "1", "category_id": 1}]}, r"image_id '1', which none of images has; their ids are such as 1"),
+        ({"annotations": [None]}, r"annotations\[0\] is None; it must have \['image_id', 'category_id'\]"),
+        ({"images": [{"id": [1], "file_name": "a.jpg"}]}, r"images\[0\] has the id \[1\]; it must be a whole num"),
+        ({"categories": [{"id": 1, "name": None}]}, r"categories\[0\] has the name None; it must be a text"),
+        ({"annotations": [{"image_id": 1, "category_id": 1, "bbox": 5}]}, r"the bbox 5; give four numbers"),
+        ({"annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 9]}]}, r"the bbox \[0, 0, 9\]; give four"),
         ({"annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, -3, "x"]}]}, r"annotations\[0\] has the bbox"),
     ],
 )  # fmt: skip

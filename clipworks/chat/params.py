@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from clipworks.kit.params import AtLeastOne, Count, Positive, Section, Share, number
+from clipworks.kit.params import AtLeastOne, Name, Place, Positive, Section, Share, number
 
 
 class Grammar(Section):
@@ -14,8 +14,8 @@ class Grammar(Section):
 class Transformers(Section):
     """A local chat model."""
 
-    model: str
-    revision: str
+    model: Name
+    revision: Name
     dtype: Literal["auto", "float32", "bfloat16", "float16"]
     batch_size: AtLeastOne
     verdict: Literal["logits", "text"]
@@ -24,20 +24,20 @@ class Transformers(Section):
 class OpenAI(Section):
     """An OpenAI-compatible endpoint; the key comes from the environment variable alone."""
 
-    base_url: str
-    model: str
-    concurrency: AtLeastOne
+    base_url: Name
+    model: Name
+    concurrency: Annotated[int, Field(ge=1, le=10_000)]
     timeout: Positive  # seconds
-    retries: Count
+    retries: Annotated[int, Field(ge=0, le=1000)]
     structured: Literal["none", "json_schema", "choice"]
-    key_variable: str
+    key_variable: Name
     no_thinking: bool
 
 
 class Replay(Section):
     """Recorded replies."""
 
-    folder: str
+    folder: Place
 
 
 class Chat(Section):
@@ -53,6 +53,6 @@ class Chat(Section):
 class Sampling(Section):
     """How a reply is drawn. Temperature 0 is greedy."""
 
-    temperature: Annotated[float, BeforeValidator(number), Field(ge=0)]
+    temperature: Annotated[float, BeforeValidator(number), Field(ge=0, le=100)]
     top_p: Share
-    max_tokens: AtLeastOne
+    max_tokens: Annotated[int, Field(ge=1, le=1_000_000)]

@@ -2,10 +2,20 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from clipworks.kit.errors import InputError
-from clipworks.kit.params import MODELS, AtLeastOne, Number, Once, Positive, Section, Share
+from clipworks.kit.params import (
+    MODELS,
+    AtLeastOne,
+    NotNegative,
+    Number,
+    Once,
+    Place,
+    Positive,
+    Section,
+    Share,
+)
 
 
 class Ensemble(Section):
@@ -26,8 +36,8 @@ class Ensemble(Section):
     routing: Literal["held_out", "lists", "weights", "average"]
     routing_margin: Share
     default_model: str
-    lists: str  # a YAML file with "routes", for routing lists
-    weights: dict[str, Annotated[Number, Field(ge=0)]]
+    lists: Place  # a YAML file with "routes", for routing lists
+    weights: dict[str, NotNegative]
 
     @model_validator(mode="after")
     def _defaults(self) -> "Ensemble":

@@ -34,9 +34,10 @@ def read_classes(path: Path) -> list[str]:
     names = [line.strip() for line in text.splitlines()]
     names = [name for name in names if name and not name.startswith("#")]
     if len(names) < 2:
+        commas = " (not with commas between them)" if names and "," in names[0] else ""
         raise InputError(
             f"class list {path} has {len(names)} class{'es' * (len(names) != 1)}; at least 2 are needed, "
-            "one name a line"
+            f"one name a line{commas}"
         )
     seen: set[str] = set()
     for number, name in enumerate(names, 1):
@@ -59,12 +60,16 @@ def check_same(there: Sequence[str], here: Sequence[str], *, what: str, stage: s
     Raises:
         InputError: they differ, or stand in another order; with some classes of each, and what to run.
     """
-    if list(there) != list(here):
-        raise InputError(
-            f"{what} is of another class list: only there {sorted(set(there) - set(here))[:5]}, only "
-            f"here {sorted(set(here) - set(there))[:5]} (or another order); run `dvc repro {stage}` "
-            "for this list"
-        )
+    if list(there) == list(here):
+        return
+    differ = (
+        "the same classes in another order"
+        if set(there) == set(here)
+        else f"only there {sorted(set(there) - set(here))[:5]}, only here {sorted(set(here) - set(there))[:5]}"
+    )
+    raise InputError(
+        f"{what} is of another class list: {differ}; run `dvc repro {stage}` for this list"
+    )
 
 
 def misspelt(synonyms: Synonyms, class_names: list[str]) -> list[str]:

@@ -83,7 +83,7 @@ def read_text(path: Path, *, key: str = "") -> str:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"{where} does not exist") from None
-    except (IsADirectoryError, PermissionError) as error:
+    except OSError as error:  # a folder, no permission, a name too long
         raise InputError(f"{where} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise InputError(

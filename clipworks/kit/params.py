@@ -5,7 +5,9 @@ here. A section's model lives in the room that it drives; `Base`, which all shar
 """
 
 import difflib
+import os
 import re
+import reprlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -20,7 +22,7 @@ from pydantic import (
 )
 
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import read_yaml
+from clipworks.kit.files import NONE, read_yaml
 
 PARAMS = Path("params.yaml")
 # The tuned models, each a section of `train`, in the order in which their logits are stored.
@@ -52,12 +54,30 @@ def once(values: list[T]) -> list[T]:
     return values
 
 
+def place(value: str) -> str:
+    """A path that a file system can have.
+
+    Raises:
+        InputError: it is empty, holds a NUL, or a name in it is too long.
+    """
+    if not value.strip():
+        raise InputError(f"an empty path; {NONE} stands for nothing")
+    if "\0" in value or any(len(os.fsencode(part)) > 255 for part in value.split("/")):
+        raise InputError(f"{reprlib.repr(value)} is no path that a file system can have")
+    return value
+
+
 Once = AfterValidator(once)
-Number = Annotated[float, BeforeValidator(number)]
+Place = Annotated[str, AfterValidator(place)]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+# Every number has limits on both sides (tests/test_params.py); beyond them lies a slip of the keyboard.
+Number = Annotated[float, BeforeValidator(number), Field(ge=-1e6, le=1e6)]
+NotNegative = Annotated[float, BeforeValidator(number), Field(ge=0, le=1e6)]
+Positive = Annotated[float, BeforeValidator(number), Field(ge=1e-9, le=1e6)]
 Share = Annotated[float, BeforeValidator(number), Field(ge=0, le=1)]
-Positive = Annotated[float, BeforeValidator(number), Field(gt=0)]
-Count = Annotated[int, Field(ge=0)]
-AtLeastOne = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
+AtLeastOne = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # what NumPy and torch both take
 
 
 class Section(BaseModel):
@@ -69,9 +89,9 @@ class Section(BaseModel):
 class Base(Section):
     """What several stages share."""
 
-    seed: Count
-    classes: str
-    synonyms: str  # a file; data/classes/no_synonyms.yaml for none
+    seed: Seed
+    classes: Place
+    synonyms: Place  # a file; data/classes/no_synonyms.yaml for none
     device: Literal["auto", "cpu", "cuda", "mps"]
 
 
@@ -136,17 +156,20 @@ def explain(section: str, schema: type[BaseModel], issue: Any) -> str:
     if issue["type"] == "extra_forbidden":
         key = str(issue["loc"][-1])
         hint = _close(key, allowed) or _inside(owner, key)
-        return f"{where}: unknown; allowed are {allowed}{hint}"
+        return f"{where}: unknown; allowed are {allowed or 'none'}{hint}"
     if issue["type"] == "missing":
         return f"{where}: missing"
     if issue["type"] == "value_error":  # a contradiction within a section
         return f"{where}: {issue['msg'].removeprefix('Value error, ')}"
+    shown = repr(issue["input"])
+    if len(shown) > 100:
+        shown = f"{shown[:100]} ..."
     known = (
         re.findall(r"'([^']*)'", issue["ctx"]["expected"])
         if issue["type"] == "literal_error"
         else []
     )
-    return f"{where}: {issue['msg']} (got {issue['input']!r}){_close(str(issue['input']), known)}"
+    return f"{where}: {issue['msg']} (got {shown}){_close(str(issue['input']), known)}"
 
 
 def _close(word: str, known: list[str]) -> str:

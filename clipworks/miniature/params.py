@@ -2,24 +2,27 @@
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from clipworks.kit.errors import InputError
-from clipworks.kit.params import AtLeastOne, Count, Number, Section, Share
+from clipworks.kit.params import Name, Place, Section, Share, number
+
+Objects = Annotated[int, Field(ge=1, le=100)]
+Width = Annotated[int, Field(ge=1, le=16_384)]  # of a tower
+Steps = Annotated[int, Field(ge=1, le=10_000_000)]
 
 
 class Scene(Section):
     """How a scene looks; sizes as shares of the picture's side."""
 
-    side: Annotated[int, Field(ge=16)]  # pixels
-    objects: tuple[AtLeastOne, AtLeastOne]  # fewest and most
-    object_size: tuple[Share, Share]  # of the side
-    clutter: Count  # at most so many plain shapes
-    distractors: Count  # at most so many glyphs of no class
+    side: Annotated[int, Field(ge=16, le=4096)]  # pixels
+    objects: Annotated[tuple[Objects, Objects], Field(strict=False)]  # fewest and most
+    object_size: Annotated[tuple[Share, Share], Field(strict=False)]  # of the side; YAML has lists
+    clutter: Annotated[int, Field(ge=0, le=1000)]  # at most so many plain shapes
+    distractors: Annotated[int, Field(ge=0, le=100)]  # at most so many glyphs of no class
     stranger: Share  # chance that an object comes from any class instead of the scene
-    tilt: Number  # standard deviation of the rotation, degrees
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    # standard deviation of the rotation, degrees
+    tilt: Annotated[float, BeforeValidator(number), Field(ge=0, le=360)]
 
     @model_validator(mode="after")
     def _ranges(self) -> "Scene":
@@ -37,20 +40,22 @@ class Backbone(Section):
     """The CLIP: pretrained here for the miniature world, or published weights."""
 
     source: Literal["miniature", "pretrained"]
-    model: str
-    pretrained: str
-    checkpoint: str  # a file of weights instead of a tag; data/none for none
+    model: Name
+    pretrained: Name
+    checkpoint: Place  # a file of weights instead of a tag; data/none for none
     activation: Literal["auto", "gelu", "quick_gelu"]  # of pretrained weights that do not say it
-    width: AtLeastOne
-    text_width: AtLeastOne
-    text_layers: AtLeastOne
-    text_heads: AtLeastOne
-    context_length: AtLeastOne
-    embed_dim: AtLeastOne
-    images: AtLeastOne  # of scene.side pixels, which is what the CLIP takes
+    width: Width
+    text_width: Width
+    text_layers: Annotated[int, Field(ge=1, le=100)]
+    text_heads: Width
+    context_length: Annotated[int, Field(ge=1, le=4096)]
+    embed_dim: Width
+    images: Annotated[
+        int, Field(ge=16, le=10_000_000)
+    ]  # of scene.side pixels, which is what the CLIP takes
     scene: Scene
-    trunk_steps: AtLeastOne
-    pair_steps: AtLeastOne
+    trunk_steps: Steps
+    pair_steps: Steps
 
     @model_validator(mode="after")
     def _towers(self) -> "Backbone":

@@ -1,10 +1,11 @@
 """The table."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
-from clipworks.kit.params import AtLeastOne, Count, Number, Section
+from clipworks.kit.params import AtLeastOne, Number, Section
 
 
 class Evaluate(Section):
@@ -13,7 +14,7 @@ class Evaluate(Section):
     decision: Literal["top_k", "threshold"]
     decision_k: AtLeastOne
     decision_threshold: Number
-    pictures: Count
+    pictures: Annotated[int, Field(ge=0, le=10_000)]
 
     def decide(self, logits: np.ndarray) -> np.ndarray:
         """Yes/no decisions, bool of the logits' shape (image, class)."""

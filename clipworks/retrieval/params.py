@@ -2,21 +2,35 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from clipworks.kit.errors import InputError
-from clipworks.kit.params import AtLeastOne, Count, Number, Once, Positive, Section, Share
+from clipworks.kit.params import (
+    AtLeastOne,
+    Count,
+    NotNegative,
+    Number,
+    Once,
+    Place,
+    Positive,
+    Section,
+    Seed,
+    Share,
+    number,
+)
 from clipworks.miniature.params import Backbone as MiniatureBackbone
 from clipworks.retrieval.queries import Prefix, Routing
 
-Range = Annotated[tuple[Number, Number], Field(strict=False)]  # YAML has lists
+Value = Annotated[float, BeforeValidator(number), Field(ge=0, le=255)]
+Range = Annotated[tuple[Value, Value], Field(strict=False)]  # YAML has lists
+Pictures = Annotated[int, Field(ge=1, le=1_000_000)]
 Targets = Literal["hard", "caption", "attribute"]
 
 
 class Base(Section):
     """What several stages share."""
 
-    seed: Count
+    seed: Seed
     device: Literal["auto", "cpu", "cuda", "mps"]
 
 
@@ -32,10 +46,10 @@ class Camera(Section):
 class Split(Section):
     """How many pictures, of how many different attributes."""
 
-    cars: AtLeastOne
-    persons: AtLeastOne
-    car_attributes: AtLeastOne
-    person_attributes: AtLeastOne
+    cars: Pictures
+    persons: Pictures
+    car_attributes: Pictures
+    person_attributes: Pictures
 
 
 class Miniature(Section):
@@ -55,13 +69,13 @@ class World(Section):
 
     source: Literal["miniature", "folder"]
     miniature: Miniature
-    folder: str  # data/none stands for nothing
+    folder: Place  # data/none stands for nothing
 
 
 class Parse(Section):
     """From lines to records."""
 
-    inventory: str  # a JSON of colours, brands and types; data/none reads them off the labels
+    inventory: Place  # a JSON of colours, brands and types; data/none reads them off the labels
     routing: Routing
     skip_bad: bool  # leave out lines that cannot be read, and list them, instead of stopping
 
@@ -70,7 +84,7 @@ class Backbone(MiniatureBackbone):
     """The CLIP that everything starts from."""
 
     street: Share  # of its own pictures: a traffic camera's
-    workers: AtLeastOne
+    workers: Annotated[int, Field(ge=1, le=256)]
 
 
 class Complete(Section):
@@ -97,11 +111,11 @@ class Finetune(Section):
     square: bool
     lr: Positive
     warmup: Count  # steps
-    epochs: AtLeastOne  # length of the schedule
+    epochs: Annotated[int, Field(ge=1, le=100_000)]  # length of the schedule
     stop: AtLeastOne  # training ends here
     batch_size: AtLeastOne  # pairs that are told apart
     accumulation: AtLeastOne  # batches a step
-    weight_decay: Number
+    weight_decay: NotNegative
     crop: Range  # share of the picture's area that is seen
     precision: Literal["fp32", "bf16", "fp16"]
     checkpointing: bool  # of gradients: less memory, more time
@@ -144,7 +158,7 @@ class Search(Section):
 
     batch_size: AtLeastOne
     candidates: AtLeastOne  # that are ranked anew where a row asks for it
-    rows: dict[str, Row]
+    rows: Annotated[dict[str, Row], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _known(self) -> "Search":
@@ -165,4 +179,4 @@ class Submit(Section):
 class Evaluate(Section):
     """The table."""
 
-    pictures: Count  # queries on the page
+    pictures: Annotated[int, Field(ge=0, le=10_000)]  # queries on the page

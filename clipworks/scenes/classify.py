@@ -62,6 +62,20 @@ class Classified:
         return pd.concat([found, lost], ignore_index=True) if self.bad else found
 
 
+def model_list(text: str) -> list[str]:
+    """Models' words from "a,b".
+
+    Raises:
+        InputError: none, or one twice, whose weight would then be double.
+    """
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if not words:
+        raise InputError(f"--models {text!r}: give a CLIP as NAME:TAG, NAME:FILE or a folder")
+    if twice := sorted({word for word in words if words.count(word) > 1}):
+        raise InputError(f"--models names {twice} twice")
+    return words
+
+
 def class_list(text: str) -> list[str]:
     """Class names from "a,b,c", or from a file with one a line.
 

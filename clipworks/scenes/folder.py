@@ -120,6 +120,8 @@ def read_split(params: Folders, split: str) -> Listed:
     Raises:
         InputError: the validation folder has other classes than the test folder.
     """
+    if Path(params.test) == NONE:
+        raise InputError(f"world.folder.test: {NONE} stands there; give a folder of pictures")
     test = read(Path(params.test))
     if split == "test":
         return test

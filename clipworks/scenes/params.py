@@ -2,20 +2,33 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from clipworks.kit.errors import InputError
-from clipworks.kit.params import AtLeastOne, Count, Number, Once, Positive, Section, Share
+from clipworks.kit.params import (
+    AtLeastOne,
+    NotNegative,
+    Once,
+    Place,
+    Positive,
+    Section,
+    Seed,
+    Share,
+    number,
+)
 from clipworks.miniature.params import Backbone, Scene
 
 Split = Literal["validation", "test"]
+Pictures = Annotated[int, Field(ge=1, le=1_000_000)]
+Side = Annotated[int, Field(ge=1, le=4096)]
+Factor = Annotated[float, BeforeValidator(number), Field(ge=0, le=100)]
 Pooling = Literal["shared_softmax", "embedding_mean", "template_softmax", "log_sum_exp"]
 
 
 class Base(Section):
     """What several stages share."""
 
-    seed: Count
+    seed: Seed
     device: Literal["auto", "cpu", "cuda", "mps"]
     places: Annotated[list[str], Once]  # of the miniature world
 
@@ -23,20 +36,21 @@ class Base(Section):
 class Miniature(Section):
     """Pictures of places, as a poor camera would have taken them."""
 
-    validation: AtLeastOne  # pictures
-    test: AtLeastOne
+    validation: Pictures
+    test: Pictures
     scene: Scene
-    width: AtLeastOne  # pixels of the squashed picture
-    height: AtLeastOne
-    blur: Number  # radius of the Gaussian in pixels of the squashed picture
-    quality: AtLeastOne  # of the JPEG files
+    width: Side  # pixels of the squashed picture
+    height: Side
+    # radius of the Gaussian in pixels of the squashed picture
+    blur: Annotated[float, BeforeValidator(number), Field(ge=0, le=100)]
+    quality: Annotated[int, Field(ge=1, le=100)]  # of the JPEG files
 
 
 class Folders(Section):
     """Where pictures of one's own lie; data/none for no validation split."""
 
-    test: str
-    validation: str
+    test: Place
+    validation: Place
 
 
 class World(Section):
@@ -50,20 +64,20 @@ class World(Section):
 class Model(Backbone):
     """A CLIP: pretrained here, or published weights that open_clip knows."""
 
-    seed: Count  # beside base.seed
+    seed: Seed  # beside base.seed
 
 
 class Prompts(Section):
     """Which file of templates and class sentences."""
 
-    file: str
+    file: Place
 
 
 class Probabilities(Section):
     """How a model looks at the pictures."""
 
     # Factors to cache; 1 leaves a picture as it is.
-    sharpen: Annotated[list[Annotated[Number, Field(ge=0)]], Field(min_length=1), Once]
+    sharpen: Annotated[list[Factor], Field(min_length=1), Once]
     batch_size: AtLeastOne
 
 
@@ -73,12 +87,12 @@ class Ensemble(Section):
     groups: Annotated[list[str], Field(min_length=1), Once]  # of the prompts file
     pooling: Pooling
     scale: Positive  # cosine -> logit
-    sharpen: dict[str, Number]  # factor of each model
-    weights: dict[str, Number]  # of each model; divided by their sum
+    sharpen: dict[str, Factor]  # factor of each model
+    weights: dict[str, NotNegative]  # of each model; divided by their sum
     drop: Share  # per-prompt probabilities of at most this become 0 after mixing; 0 for none
     drop_tried: Share  # what the table's row `drop` takes
     choice: Literal["fixed", "confidence", "information", "agreement", "consistency", "consensus"]
-    steps: AtLeastOne = Field(le=20)  # a choice tries weights in steps of 1 / steps
+    steps: Annotated[int, Field(ge=1, le=20)]  # a choice tries weights in steps of 1 / steps
 
     @model_validator(mode="after")
     def _agree(self) -> "Ensemble":

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from clipworks.kit import tables
 from clipworks.kit.errors import InputError
@@ -31,11 +31,11 @@ IMAGENET_TEMPLATES = 80
 
 
 class PromptFile(Section):
-    """What the file holds."""
+    """What the file holds; a part that is not there is empty."""
 
-    templates: dict[str, list[str]]
-    imagenet: dict[str, list[int] | Literal["all"]]
-    sentences: dict[str, list[str]]
+    templates: dict[str, list[str]] = Field(default={})
+    imagenet: dict[str, list[int] | Literal["all"]] = Field(default={})
+    sentences: dict[str, list[str]] = Field(default={})
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,11 @@ def read(path: Path, *, rows: int | None = None, classes: int | None = None) -> 
         raise InputError(f"submission {path} does not exist, or is no file")
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+    except pd.errors.EmptyDataError:
+        raise InputError(
+            f"submission {path} is empty; its header must be {','.join(HEADER)!r}"
+        ) from None
+    except (pd.errors.ParserError, UnicodeDecodeError) as error:
         raise InputError(f"submission {path} is no csv file: {error}") from None
     if not isinstance(frame.index, pd.RangeIndex):  # what pandas makes of further fields
         raise InputError(

@@ -1,5 +1,6 @@
 """`clipworks search index FOLDER` and `clipworks search QUERY`."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,6 +66,8 @@ def index(
         if len(bad) > 10:
             typer.echo(f"... and {len(bad) - 10} more that could not be read")
         if not made.images:
+            with suppress(OSError):  # it holds something: an index that lost all its images, say
+                folder.rmdir()
             raise InputError(f"no image could be read; {folder} holds none")
 
     run(main)
@@ -72,7 +75,9 @@ def index(
 
 @app.command()
 def query(
-    text: Annotated[str, typer.Argument(help="a sentence; may be left out beside --image")] = "",
+    words: Annotated[
+        list[str] | None, typer.Argument(help="a sentence; may be left out beside --image")
+    ] = None,
     image: Annotated[Path | None, typer.Option(help="find images like this one")] = None,
     top: Annotated[int, typer.Option(min=1, help="how many")] = 10,
     out: Annotated[
@@ -94,6 +99,7 @@ def query(
 
         if out is not None:
             make_place(out, page.KINDS)
+        text = " ".join(words or [])
         if not text.strip() and image is None:
             raise InputError("give a sentence, --image, or both")
         opened = Index.open(folder, device=device)

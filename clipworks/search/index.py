@@ -106,6 +106,8 @@ class Index:
         """The unit feature that is searched for, of shape (1, dim)."""
         if not text.strip() and image is None:
             raise InputError("give a sentence, an image, or both")
+        if not 0 <= text_weight <= 1:
+            raise InputError(f"text_weight: {text_weight}; it must be from 0 to 1")
         parts = []
         if text.strip():
             parts.append((text_weight if image is not None else 1.0, self._embedder.texts([text])))
@@ -134,6 +136,10 @@ def build(
         InputError: nothing to embed, or another model than the index has.
     """
     shelf = Shelf.open(folder) if (folder / ABOUT).exists() else None
+    if shelf is None and not words:
+        raise InputError(
+            f"there is no index {folder} yet: name a folder of images, and a CLIP by --model"
+        )
     word = pretrained.absolute(model) if model is not None else shelf.about.model if shelf else None
     if word is None:
         raise InputError(
@@ -174,6 +180,9 @@ def build(
             stores.append(features)
             rows += [(one, len(stores) - 1, i) for i, one in enumerate(entries)]
             new += len(entries)
+    if shelf is None and not rows:  # an index of nothing would only stand in the way
+        embedding.clear(parts)
+        return Made(0, 0, 0, bad)
     made = (shelf or Shelf(folder, about)).replace(rows, stores, about)
     embedding.clear(parts)
     approximate.build(made)

@@ -17,8 +17,8 @@ from clipworks.kit.errors import InputError
 from clipworks.kit.files import NONE
 from clipworks.kit.params import GENERATED, MODELS, collect
 from clipworks.kit.runtime import check_launcher, pick_device
+from clipworks.settings import check_models
 from clipworks.settings.whole import Params
-from clipworks.tuning.params import TrainModel
 from clipworks.worlds.listing import Split, check_place
 from clipworks.writing.labels import claims
 from clipworks.writing.rules import foreign_script
@@ -51,6 +51,13 @@ def _warnings(params: Params, names: list[str], synonyms: Synonyms) -> Iterator[
     unread = []
     if params.world.source == "miniature":
         unread += [(f"world.files.{key}", path) for key, path in params.world.files]
+    else:
+        for key, path in params.world.files:
+            if Path(path) != NONE and not Path(path).is_absolute():
+                yield (
+                    f"world.files.{key}: {path} is relative; experiments of --temp and --queue run in another "
+                    "folder and will not find it: give it absolutely"
+                )
     if params.backbone.source == "miniature":
         unread.append(("backbone.checkpoint", params.backbone.checkpoint))
     for key, path in unread:
@@ -63,14 +70,10 @@ def _checks(params: Params, names: list[str], synonyms: Synonyms) -> Iterator[Ca
     yield partial(_names, params, names, synonyms)
     yield partial(_device, params)
     yield partial(_world, params)
-    yield partial(_backbone, params, names)
     yield partial(_chat, params, names)
     yield partial(_kinds, params)
     yield partial(_companions, params)
-    yield partial(_groups, params, names)
-    yield partial(_starts, params)
-    yield partial(_init_words, params)
-    yield partial(_ensemble, params, names)
+    yield from check_models.checks(params, names)
     yield partial(_evaluate, params, names)
     yield partial(check_launcher, params.launcher)
 
@@ -150,39 +153,16 @@ def _disk(params: Params) -> None:
         )
 
 
-def _backbone(params: Params, names: list[str]) -> None:
-    section = params.backbone
-    contexts = [getattr(params.train, model).contexts for model in MODELS]
-    fit = section.context_length if section.source == "miniature" else 77
-    # A name has a token for each letter at most: only where that is too many are tokens counted.
-    longest = max(map(len, names))
-    if max(contexts) + longest + 3 > fit:
-        longest = max(_tokens(names))
-    room = fit - 3 - longest  # a begin, a full stop and an end
-    for model in MODELS:
-        contexts = getattr(params.train, model).contexts
-        if contexts > room:
-            raise InputError(
-                f"train.{model}.contexts: {contexts}, and the text tower has room for {max(room, 0)} beside "
-                "the longest class name, a begin, a full stop and an end"
-            )
-    if section.source == "miniature":
-        return
-    from clipworks.clip import pretrained  # imports torch: only where it is needed
-
-    file = None if Path(section.checkpoint) == NONE else Path(section.checkpoint)
-    pretrained.check(section.model, section.pretrained, file, section.activation)
-    pretrained.check_dense(section.model)
-    if file is None:
-        pretrained.check_reachable(section.model, section.pretrained)
-
-
 def _chat(params: Params, names: list[str]) -> None:
     address = params.chat.openai.base_url
     if params.chat.engine == "openai" and urlsplit(address).scheme not in ("http", "https"):
         raise InputError(
             f"chat.openai.base_url: {address!r} is no http address; http://HOST:PORT/v1"
         )
+    model = params.chat.transformers.model
+    if params.chat.engine == "transformers" and model.startswith((".", "/", "~")):
+        if not Path(model).is_dir():
+            raise InputError(f"chat.transformers.model: {model} is no folder")
     if params.chat.engine == "replay":
         folder = params.chat.replay.folder  # all is read: such files are small
         sum(1 for _ in replay.combinations(Path(folder), names))
@@ -203,105 +183,3 @@ def _companions(params: Params) -> None:
     from clipworks.tuning.companions import read_companions
 
     read_companions(params.encode_captions.companions)
-
-
-def _groups(params: Params, names: list[str]) -> None:
-    from clipworks.tuning import hard
-
-    groups = list(hard.GROUPS)
-    if params.hard_groups.method == "fixed":
-        groups = list(hard.read(Path(params.hard_groups.fixed), names))
-    elif len(names) < len(groups) * params.hard_groups.size:
-        raise InputError(
-            f"hard_groups.size: {params.hard_groups.size} in {len(groups)} groups are more than "
-            f"the {len(names)} classes; "
-            + (
-                f"at most {len(names) // len(groups)}"
-                if len(names) >= len(groups)
-                else f"the specialists need at least {len(groups)} classes"
-            )
-        )
-    for model in MODELS:
-        one: TrainModel = getattr(params.train, model)
-        if unknown := sorted(set(one.hard_list) - set(groups)):
-            raise InputError(f"train.{model}.hard_list: no group {unknown}; there are {groups}")
-        if "group" in one.sources and not one.hard_list:
-            raise InputError(
-                f"train.{model}.sources: 'group' is the templates of hard_list, which is empty"
-            )
-
-
-def _starts(params: Params) -> None:
-    """`start` names a model of the same shape, and no circle of them."""
-    for model in MODELS:
-        seen = [model]
-        one: TrainModel = getattr(params.train, model)
-        while one.start != "backbone":
-            other = one.start.removeprefix("train/")
-            if other not in MODELS:
-                raise InputError(
-                    f"train.{seen[-1]}.start: no model {other!r}; there are {list(MODELS)}"
-                )
-            if other in seen:
-                raise InputError(
-                    f"train.{model}.start: goes in a circle: {' -> '.join([*seen, other])}"
-                )
-            before: TrainModel = getattr(params.train, other)
-            for key in ("contexts", "class_specific"):
-                here, there = getattr(one, key), getattr(before, key)
-                if here != there:
-                    raise InputError(
-                        f"train.{seen[-1]}.{key}: {here}, but it goes on from train.{other}, where it "
-                        f"is {there}; make them equal"
-                    )
-            seen.append(other)
-            one = before
-
-
-def _tokens(texts: list[str]) -> list[int]:
-    """How many tokens texts have, without begin and end.
-
-    Every tower that prompts can be tuned on has CLIP's own tokenizer (pretrained.check).
-    """
-    from clipworks.clip import text  # imports torch and open_clip
-    from clipworks.clip.backbone import tokenizer
-
-    return [count - 2 for count in text.lengths(tokenizer(1_000)(texts)).tolist()]
-
-
-def _init_words(params: Params) -> None:
-    told = {m: getattr(params.train, m) for m in MODELS if getattr(params.train, m).init_words}
-    for model, one in told.items():
-        (count,) = _tokens([one.init_words])
-        if count != one.contexts:
-            raise InputError(
-                f"train.{model}.init_words: {one.init_words!r} has {count} tokens, and contexts is "
-                f"{one.contexts}; make them equal"
-            )
-
-
-def _ensemble(params: Params, names: list[str]) -> None:
-    section = params.ensemble
-    if section.default_model not in MODELS:
-        raise InputError(
-            f"ensemble.default_model: no model {section.default_model!r}; there are {list(MODELS)}"
-        )
-    if section.routing == "weights" and sum(section.weights.values()) <= 0:
-        raise InputError(
-            f"ensemble.weights: {section.weights}: give at least one of {list(MODELS)} more than 0"
-        )
-    if section.routing != "lists":
-        if not Path(section.lists).is_file():  # DVC looks for it all the same
-            raise InputError(
-                f"ensemble.lists: {section.lists} is no file; data/none stands for none"
-            )
-    else:
-        from clipworks.fusion import routing  # imports torch
-
-        lists = Path(section.lists)
-        if unknown := sorted(set(routing.listed(lists, MODELS)) - set(names)):
-            raise InputError(
-                f"ensemble.lists: {lists} routes {unknown[:8]}, which are not in "
-                f"{params.base.classes}; give lists for these classes (ensemble.lists), or use "
-                "ensemble.routing=held_out"
-            )

@@ -34,7 +34,8 @@ def apply(
     if not file.is_file():
         known = ", ".join(str(path) for path in sorted(FOLDER.glob("*.yaml")))
         hint = f"shipped are {known}" if known else "run this where params.yaml lies"
-        raise InputError(f"there is no file {file}; {hint}")
+        what = f"{file} is a folder" if file.is_dir() else f"there is no file {file}"
+        raise InputError(f"{what}; {hint}")
     if not params.is_file():
         raise InputError(
             f"there is no {params} here; run this in the project's folder or a sibling's"

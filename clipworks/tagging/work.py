@@ -67,6 +67,11 @@ def tag(
         InputError: nothing to tag, no image that can be read, or the table cannot be written.
     """
     make_place(out, table.KINDS)
+    if out.suffix == ".csv" and (odd := [name for name in tagger.classes if ";" in name]):
+        raise InputError(
+            f"--out {out}: a CSV separates tags by semicolons, which {odd[:5]} hold; write .parquet or .json, "
+            "or rename the classes"
+        )
     if tags_per_image is not None:
         thresholds.check_many(tags_per_image, len(tagger.classes))
     units = sources.find(words, but=out)

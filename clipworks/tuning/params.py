@@ -5,7 +5,17 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from clipworks.kit.errors import InputError
-from clipworks.kit.params import AtLeastOne, Count, Number, Once, Positive, Section, Share, number
+from clipworks.kit.params import (
+    AtLeastOne,
+    Count,
+    NotNegative,
+    Once,
+    Place,
+    Positive,
+    Section,
+    Share,
+    number,
+)
 
 
 class Cooccurrence(Section):
@@ -20,8 +30,8 @@ class EncodeCaptions(Section):
     batch_size: AtLeastOne
     dtype: Literal["float32", "float16"]
     held_out: Annotated[float, BeforeValidator(number), Field(gt=0, lt=0.5)]
-    template_copies: Count
-    companions: str  # a YAML file: class -> things it goes with; data/none for none
+    template_copies: Annotated[int, Field(ge=0, le=1000)]
+    companions: Place  # a YAML file: class -> things it goes with; data/none for none
 
 
 class HardGroups(Section):
@@ -29,7 +39,7 @@ class HardGroups(Section):
 
     method: Literal["held_out", "fixed"]
     size: AtLeastOne  # classes per group
-    fixed: str  # a YAML file with "groups", for method fixed
+    fixed: Place  # a YAML file with "groups", for method fixed
 
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -40,10 +50,10 @@ class Schedule(Section):
 
     lr: Positive
     warmup: Literal["none", "constant", "linear"]
-    warmup_lr: Annotated[float, BeforeValidator(number), Field(ge=0)]
+    warmup_lr: NotNegative
     warmup_epochs: Count
     decay: Literal["cosine", "constant", "linear"]
-    epochs: AtLeastOne  # the length of the schedule
+    epochs: Annotated[int, Field(ge=1, le=100_000)]  # the length of the schedule
     stop: AtLeastOne  # training ends here
 
     @model_validator(mode="after")
@@ -78,8 +88,8 @@ class TrainModel(Section):
     learn_scales: bool
     ema: bool
     ema_momentum: Share
-    ema_global_weight: Number
-    ema_local_weight: Number
+    ema_global_weight: NotNegative
+    ema_local_weight: NotNegative
     save: Literal["student", "teacher"]
     loss: Literal[
         "ranking",
@@ -91,7 +101,7 @@ class TrainModel(Section):
     ]
     optimizer: Literal["sgd", "adamw"]
     momentum: Share
-    weight_decay: Number
+    weight_decay: NotNegative
     schedule: Schedule
     batch_size: AtLeastOne
     precision: Precision

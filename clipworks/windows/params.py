@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, cast, get_args
 from pydantic import Field, model_validator
 
 from clipworks.kit.errors import InputError
-from clipworks.kit.params import AtLeastOne, Count, Number, Once, Positive, Section, Share
+from clipworks.kit.params import AtLeastOne, Count, NotNegative, Once, Positive, Section, Share
 
 Way = Literal["crops", "maps"]
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -32,7 +32,7 @@ class Maps(Section):
     density: Annotated[
         Positive, Field(le=16)
     ]  # points that are read of a window, for each cell of its side
-    tolerance: Annotated[Number, Field(ge=0)]  # windows whose sides differ by no more share a map
+    tolerance: NotNegative  # windows whose sides differ by no more share a map
 
     def samples(self, size: int, stride: int) -> int:
         """Points a side that are read of a window, for a tower that takes `size` pixels and whose
@@ -53,7 +53,7 @@ class Infer(Section):
     precision: Precision
     store: Literal["float32", "float16"]
     images_per_shard: AtLeastOne
-    max_pixels: Annotated[int, Field(ge=10_000)]
+    max_pixels: Annotated[int, Field(ge=10_000, le=10_000_000_000)]
     max_bad_share: Share
     keep_features_MiB: Count  # for each split; a retrained model starts from what fits
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -85,13 +86,16 @@ def labels_in(
     rows = {entry["id"]: row for row, entry in enumerate(content["images"])}
     labels = np.zeros((len(rows), len(class_names)), np.int8)
     for entry in content["annotations"]:
-        name = categories.get(entry["category_id"])
-        if name is None or entry["image_id"] not in rows:
-            raise InputError(
-                f"{path}: annotation {entry.get('id')} names an unknown category or image "
-                f"({entry['category_id']!r}, {entry['image_id']!r})"
-            )
-        if name in column:
+        for part, key, known in (
+            ("categories", "category_id", categories),
+            ("images", "image_id", rows),
+        ):
+            if entry[key] not in known:
+                raise InputError(
+                    f"{path}: annotation {entry.get('id')} has the {key} {entry[key]!r}, which none of "
+                    f"{part} has; their ids are such as {next(iter(known), 'none')!r}"
+                )
+        if (name := categories[entry["category_id"]]) in column:
             shown = -1 if entry.get("ignore") else 1
             labels[rows[entry["image_id"]], column[name]] = shown
     return labels
@@ -167,10 +171,11 @@ def objects_of(
     return found
 
 
-PARTS = {
-    "images": ("id", "file_name"),
-    "annotations": ("image_id", "category_id"),
-    "categories": ("id", "name"),
+_ID = (int, str)  # COCO has numbers; what is converted to its form often has texts
+PARTS: dict[str, dict[str, Any]] = {
+    "images": {"id": _ID, "file_name": str},
+    "annotations": {"image_id": _ID, "category_id": _ID},
+    "categories": {"id": _ID, "name": str},
 }
 
 
@@ -188,8 +193,8 @@ def read(path: Path, *, key: str = "") -> dict[str, list[dict[str, Any]]]:
         if not isinstance(content.get(part), list):
             raise InputError(f"{path}: no list {part!r}; {form}")
         for number, entry in enumerate(content[part]):
-            if not isinstance(entry, dict) or any(name not in entry for name in needed):
-                raise InputError(f"{path}: {part}[{number}] lacks one of {list(needed)}")
+            if wrong := _wrong(entry, needed):
+                raise InputError(f"{path}: {part}[{number}] {wrong}")
     for part in ("images", "categories"):
         seen: set[Any] = set()
         for number, entry in enumerate(content[part]):
@@ -200,7 +205,7 @@ def read(path: Path, *, key: str = "") -> dict[str, list[dict[str, Any]]]:
             seen.add(entry["id"])
     names = [entry["file_name"] for entry in content["images"]]
     for number, name in enumerate(names):
-        if not isinstance(name, str) or Path(name).is_absolute() or ".." in Path(name).parts:
+        if not name or Path(name).is_absolute() or ".." in Path(name).parts:
             raise InputError(
                 f"{path}: images[{number}] has the file_name {name!r}; give a path within the image folder"
             )
@@ -208,9 +213,26 @@ def read(path: Path, *, key: str = "") -> dict[str, list[dict[str, Any]]]:
         number, name = next((i, n) for i, n in enumerate(names) if n in names[:i])
         raise InputError(f"{path}: images[{number}] is {name!r}, which stands there twice")
     for number, entry in enumerate(content["annotations"]):
-        box = entry.get("bbox") or ()
-        if not all(isinstance(value, int | float) and math.isfinite(value) for value in box):
+        box = entry.get("bbox") or [0, 0, 0, 0]  # none is fine: labels need no boxes
+        if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
             raise InputError(
-                f"{path}: annotations[{number}] has the bbox {box!r}; give four numbers"
+                f"{path}: annotations[{number}] has the bbox {reprlib.repr(box)}; give four numbers"
             )
     return content
+
+
+def _wrong(entry: Any, needed: dict[str, Any]) -> str:
+    """What is wrong with an entry; empty for nothing."""
+    if not isinstance(entry, dict):
+        return f"is {reprlib.repr(entry)}; it must have {list(needed)}"
+    for name, kind in needed.items():
+        if name not in entry:
+            return f"lacks {name!r}; it must have {list(needed)}"
+        if not isinstance(entry[name], kind):
+            allowed = "a text" if kind is str else "a whole number or a text"
+            return f"has the {name} {reprlib.repr(entry[name])}; it must be {allowed}"
+    return ""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

@@ -2,7 +2,9 @@
 
 import csv
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -48,22 +50,49 @@ def _lines(path: Path) -> Iterator[tuple[str, str, list[str]]]:
     if path.suffix == ".parquet":
         with tables.parquet(path, made_by="give a table as parquet or CSV writes it") as file:
             _check(file.schema_arrow.names, path)
-        for number, line in enumerate(tables.rows(path, ["image", "tags"])):
-            tags = [] if line["tags"] is None else line["tags"]
+        for number, row in enumerate(tables.rows(path, ["image", "tags"])):
+            tags = [] if row["tags"] is None else row["tags"]
             tags = _split(tags) if isinstance(tags, str) else tags
             if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
                 raise InputError(f"{path}, row {number}: {tags!r} are no tags; labels need {FORM}")
-            yield f"row {number}", line["image"], tags
+            yield f"row {number}", row["image"], tags
         return
-    reader = csv.DictReader(read_text(path).splitlines(), restkey=MORE)
-    _check(reader.fieldnames or (), path)
-    for line in reader:
+    reader = csv.DictReader(read_text(path).splitlines(), restkey=MORE, strict=True)
+    _check(_fields(reader, path), path)
+    while (line := _next(reader, path)) is not None:
+        if line["image"] is None or line["tags"] is None:
+            raise InputError(
+                f"{path}, line {reader.line_num}: fewer fields than the header's {len(line)}; an image that "
+                "shows no class has empty tags, such as 'a.jpg,'"
+            )
         if MORE in line:  # what stands behind the last column's name
             raise InputError(
                 f"{path}, line {reader.line_num}: {len(line) - 1 + len(line[MORE])} fields where the header "
                 f"has {len(line) - 1}; separate tags by semicolons"
             )
-        yield f"line {reader.line_num}", line["image"], _split(line["tags"] or "")
+        yield f"line {reader.line_num}", line["image"], _split(line["tags"])
+
+
+def _fields(reader: Any, path: Path) -> Sequence[str]:
+    with _quotes(reader, path):
+        return reader.fieldnames or ()
+
+
+def _next(reader: Any, path: Path) -> dict[str, Any] | None:
+    with _quotes(reader, path):
+        return next(reader, None)
+
+
+@contextmanager
+def _quotes(reader: Any, path: Path) -> Iterator[None]:
+    """Raises InputError where lines are no CSV: mostly a quotation mark that nothing closes."""
+    begun = reader.reader.line_num + 1
+    try:
+        yield
+    except csv.Error as error:
+        raise InputError(
+            f"{path}, line {begun}: no valid CSV ({error}); is a quotation mark not closed?"
+        ) from None
 
 
 def _check(columns: Sequence[str], path: Path) -> None:

@@ -2,17 +2,17 @@
 
 from typing import Literal
 
-from clipworks.kit.params import Count, Section
+from clipworks.kit.params import Count, Place, Section
 from clipworks.miniature.params import Scene
 
 
 class Files(Section):
     """Where images and labels lie (read where they are, never copied); data/none for nowhere."""
 
-    validation_images: str
-    validation_labels: str
-    test_images: str
-    test_labels: str
+    validation_images: Place
+    validation_labels: Place
+    test_images: Place
+    test_labels: Place
 
 
 class World(Section):
