@@ -5,7 +5,7 @@ from pathlib import Path
 from clipworks.clip import backbone, pretrained, text, visual
 from clipworks.kit import runtime, tables
 from clipworks.kit.classes import read_classes
-from clipworks.kit.cli import run
+from clipworks.kit.cli import stage
 from clipworks.kit.files import NONE
 from clipworks.kit.params import Base, load
 from clipworks.miniature import pretrain
@@ -54,4 +54,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage(main)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from clipworks.kit import tables
-from clipworks.kit.cli import run
+from clipworks.kit.cli import stage
 from clipworks.settings import check, whole
 
 OUT = Path("data/check/passed.json")
@@ -22,4 +22,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage(main)

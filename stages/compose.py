@@ -6,7 +6,7 @@ from clipworks.chat import replay
 from clipworks.chat.params import Chat
 from clipworks.kit import tables
 from clipworks.kit.classes import read_classes, read_synonyms
-from clipworks.kit.cli import run
+from clipworks.kit.cli import stage
 from clipworks.kit.params import Base, load
 from clipworks.miniature.grammar import GrammarEngine
 from clipworks.writing import combinations, dialogue, transcript
@@ -48,4 +48,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage(main)

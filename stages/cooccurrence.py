@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 
 from clipworks.kit import tables, tensors
 from clipworks.kit.classes import read_classes
-from clipworks.kit.cli import run
+from clipworks.kit.cli import stage
 from clipworks.kit.errors import InputError
 from clipworks.kit.params import Base, load
 from clipworks.tuning import cooccurrence
@@ -52,4 +52,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage(main)

@@ -5,7 +5,7 @@ from pathlib import Path
 from clipworks.clip import backbone, features
 from clipworks.kit import runtime, tables, tensors
 from clipworks.kit.classes import read_classes
-from clipworks.kit.cli import run
+from clipworks.kit.cli import stage
 from clipworks.kit.params import Base, load
 from clipworks.tuning import captions
 from clipworks.tuning.companions import read_companions
@@ -47,4 +47,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage(main)

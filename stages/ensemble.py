@@ -9,7 +9,7 @@ from clipworks.fusion.params import Ensemble
 from clipworks.fusion.rows import rows
 from clipworks.kit import tables, tensors
 from clipworks.kit.classes import read_classes
-from clipworks.kit.cli import run
+from clipworks.kit.cli import stage
 from clipworks.kit.params import MODELS, Base, load
 from clipworks.windows import manifest
 from clipworks.windows.params import Infer
@@ -54,4 +54,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage(main)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from clipworks.kit import images, metrics, tables, tensors
 from clipworks.kit.classes import read_classes
-from clipworks.kit.cli import run
+from clipworks.kit.cli import stage
 from clipworks.kit.params import Base, load
 from clipworks.report import leaderboard, pictures
 from clipworks.report.params import Evaluate
@@ -57,4 +57,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage(main)

@@ -5,7 +5,7 @@ from pathlib import Path
 from clipworks.chat.params import Chat
 from clipworks.kit import tables
 from clipworks.kit.classes import read_classes, read_synonyms
-from clipworks.kit.cli import run
+from clipworks.kit.cli import stage
 from clipworks.kit.params import Base, load
 from clipworks.kit.tensors import about
 from clipworks.miniature.grammar import GrammarEngine
@@ -49,4 +49,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage(main)

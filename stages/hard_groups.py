@@ -6,7 +6,7 @@ from clipworks.clip import backbone, hand
 from clipworks.clip.features import CaptionFeatures
 from clipworks.kit import tables
 from clipworks.kit.classes import read_classes
-from clipworks.kit.cli import run
+from clipworks.kit.cli import stage
 from clipworks.kit.params import GENERATED, Base, load
 from clipworks.tuning import hard, heldout
 from clipworks.tuning.captions import CaptionTable
@@ -34,4 +34,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage(main)

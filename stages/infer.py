@@ -1,6 +1,5 @@
 """Score every window with all models, in one pass of the tower: `python -m stages.infer crops`."""
 
-import sys
 from pathlib import Path
 
 from clipworks.clip import backbone
@@ -8,7 +7,7 @@ from clipworks.clip.features import CaptionFeatures
 from clipworks.kit import runtime, tables
 from clipworks.kit.checkpoint import clear, scratch_folder
 from clipworks.kit.classes import read_classes
-from clipworks.kit.cli import run
+from clipworks.kit.cli import stage
 from clipworks.kit.params import MODELS, Base, load
 from clipworks.tuning.captions import CaptionTable
 from clipworks.windows import shards, tower
@@ -57,4 +56,4 @@ def main(name: str = "") -> None:
 
 
 if __name__ == "__main__":
-    run(main, *sys.argv[1:])
+    stage(main)

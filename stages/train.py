@@ -1,13 +1,12 @@
 """Tune one model's prompts on captions: `python -m stages.train base`."""
 
-import sys
 from pathlib import Path
 
 from clipworks.clip import backbone
 from clipworks.clip.features import CaptionFeatures
 from clipworks.kit import checkpoint, runtime, tables
 from clipworks.kit.classes import read_classes
-from clipworks.kit.cli import run
+from clipworks.kit.cli import stage
 from clipworks.kit.errors import InputError
 from clipworks.kit.params import Base, load
 from clipworks.tuning import result, selection, training
@@ -56,4 +55,4 @@ def main(model: str = "") -> None:
 
 
 if __name__ == "__main__":
-    run(main, *sys.argv[1:])
+    stage(main)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from clipworks.kit import tables
 from clipworks.kit.classes import read_classes
-from clipworks.kit.cli import run
+from clipworks.kit.cli import stage
 from clipworks.kit.params import Base, load
 from clipworks.miniature.painting import paint_split
 from clipworks.miniature.scene import check_glyphs
@@ -46,4 +46,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage(main)

@@ -38,6 +38,31 @@ def _(world: World, model: str) -> None:
     main(*([model] if model else []))
 
 
+@wrong(
+    "a setting behind a stage's name",
+    r"'ensemble\.top_k=3' would not be read; settings stand in par",
+)
+def _(world: World) -> None:
+    import sys
+
+    from clipworks.kit import cli
+    from stages.ensemble import main
+
+    world.patch.setattr(sys, "argv", ["ensemble", "ensemble.top_k=3"])
+    cli.stage(main)
+
+
+@wrong(
+    "a class name that CLIP would cut",
+    r"the class prompt 'a bad photo.*' has 1\d\d tokens, and this CLIP reads 77",
+)
+def _(world: World) -> None:
+    from clipworks.clip import backbone, hand
+
+    world.take("models/backbone")
+    hand.eighty_templates(backbone.load(Path("models/backbone")), ["dog", "9" * 110])
+
+
 @wrong("a GPU that this machine lacks", r"base\.device: this machine has no cuda; use auto or cpu")
 def _(world: World) -> None:
     import torch

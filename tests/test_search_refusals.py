@@ -45,6 +45,10 @@ def test_an_index_of_nothing_is_no_success(album, backbone_folder) -> None:
 def test_a_sentence_needs_no_quotation_marks(album, backbone_folder) -> None:
     run("index", "album", "--model", str(backbone_folder))
     assert run("a", "red", "car").output == run("a red car").output != ""
+    with pytest.raises(
+        InputError, match=r"the sentence 'a very.*' has \d+ tokens, and this CLIP reads"
+    ):
+        Index.open("images.index").find("a very " * 50 + "long car")
     with pytest.raises(InputError, match=r"text_weight: 2\.0; it must be from 0 to 1"):
         Index.open("images.index").find("a car", image="album/2.png", text_weight=2.0)
 

@@ -4,7 +4,8 @@ Whatever it came from (pretrained weights, the miniature world), later stages lo
 """
 
 import json
-from collections.abc import Callable
+import reprlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,16 @@ class Backbone:
     def tokenize(self, texts: list[str]) -> Tensor:
         """Token ids of shape (text, context_length); 0 is padding, the end token is the largest."""
         return self.tokenizer(texts)
+
+    def check_fit(self, texts: Sequence[str], *, what: str) -> None:
+        """Raises InputError where the text tower would cut a text without a word."""
+        context = self.tokenizer.context_length or 77
+        for row in (self.tokenize(list(texts))[:, -1] != 0).nonzero().flatten().tolist():
+            if (count := len(self.tokenizer.encode(texts[row])) + 2) > context:
+                raise InputError(
+                    f"{what} {reprlib.repr(texts[row])} has {count} tokens, and this CLIP reads {context}; "
+                    "shorten it"
+                )
 
 
 def new(model_config: dict[str, Any], *, seed: int) -> nn.Module:

@@ -33,6 +33,8 @@ def one_template(backbone: Backbone, class_names: Sequence[str]) -> dict[str, Te
 def eighty_templates(backbone: Backbone, class_names: Sequence[str]) -> dict[str, Tensor]:
     """The mean of CLIP's 80 ImageNet templates, normed before and after (as CLIP does it)."""
     bar = tqdm(class_names, desc="encode classes", delay=3, mininterval=1, leave=False)
+    for name in class_names:  # of all templates, so that nobody learns it in the middle
+        backbone.check_fit(imagenet_templates(name), what="the class prompt")
     means = [_encode(backbone, imagenet_templates(name)).mean(dim=0) for name in bar]
     features = F.normalize(torch.stack(means), dim=-1)
     return {"global": features, "local": features}

@@ -1,6 +1,7 @@
 """How every stage ends: a bad input is one clear message and exit status 1, not a traceback."""
 
 import errno
+import inspect
 import re
 import shutil
 import sys
@@ -12,8 +13,19 @@ from clipworks.kit.errors import InputError
 _FULL = re.compile(r"no space left|disk is full|\d+ requested and \d+ written", re.IGNORECASE)
 
 
+def stage(main: Callable[..., None]) -> None:
+    """Run a stage's main with the words of the command line, of which it takes none or one."""
+    words, most = sys.argv[1:], len(inspect.signature(main).parameters)
+    if len(words) > most:
+        sys.exit(
+            f"error: {' '.join(words[most:])!r} would not be read; settings stand in params.yaml "
+            "(dvc exp run -S section.key=value)"
+        )
+    run(main, *words)
+
+
 def run(main: Callable[..., None], *arguments: str) -> None:
-    """Run a stage's main; an InputError is a message to people, anything else a fault."""
+    """Run it; an InputError is a message to people, anything else a fault."""
     try:
         main(*arguments)
     except InputError as error:

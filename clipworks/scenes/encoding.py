@@ -11,11 +11,22 @@ from torch.nn import functional as F
 
 from clipworks.clip import encoding
 from clipworks.clip.backbone import Backbone
-from clipworks.clip.encoding import text_features as text_features
 from clipworks.kit.shapes import Float
 from clipworks.scenes.sharpening import prepare
 
 Read = Callable[[Path], Image.Image | None]  # None for a picture to be left out
+
+
+def text_features(
+    clip: Backbone, texts: Sequence[str], **options: Any
+) -> Float[Tensor, "text dim"]:
+    """Unit features of prompts; see `clip.encoding.text_features`.
+
+    Raises:
+        InputError: a prompt is longer than the CLIP reads.
+    """
+    clip.check_fit(texts, what="the prompt")
+    return encoding.text_features(clip, texts, **options)
 
 
 def _prepare(

@@ -123,7 +123,12 @@ class Embedder:
         return places, np.concatenate(parts) if parts else np.zeros((0, 0), np.float16)
 
     def texts(self, texts: Sequence[str]) -> torch.Tensor:
-        """Unit features of texts, float32 (text, dim)."""
+        """Unit features of texts, float32 (text, dim).
+
+        Raises:
+            InputError: a text is longer than the CLIP reads.
+        """
+        self.clip.check_fit(texts, what="the sentence")
         return encoding.text_features(self.clip, texts, batch_size=64, device=self._device)
 
     def probe(self) -> list[float]:

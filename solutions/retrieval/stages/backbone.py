@@ -7,7 +7,7 @@ import torch
 
 from clipworks.clip import backbone, pretrained
 from clipworks.kit import runtime, tables
-from clipworks.kit.cli import run
+from clipworks.kit.cli import stage
 from clipworks.kit.files import NONE
 from clipworks.kit.params import load
 from clipworks.miniature import pretrain
@@ -49,4 +49,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage(main)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from clipworks.clip import backbone, encoding
 from clipworks.kit import runtime
 from clipworks.kit.checkpoint import scratch_folder
-from clipworks.kit.cli import run
+from clipworks.kit.cli import stage
 from clipworks.kit.params import load
 from clipworks.retrieval import completion, parsed, validation
 from clipworks.retrieval.inventory import Inventory
@@ -58,4 +58,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage(main)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from clipworks.kit import tables
-from clipworks.kit.cli import run
+from clipworks.kit.cli import stage
 from clipworks.kit.params import load
 from clipworks.retrieval import dataset, evaluation, measures, page, parsed, results, table
 from clipworks.retrieval.params import Evaluate, Search
@@ -50,4 +50,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage(main)

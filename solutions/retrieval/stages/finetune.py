@@ -1,14 +1,13 @@
 """One variant of the CLIP, fine-tuned: `python -m stages.finetune soft`."""
 
 import shutil
-import sys
 from pathlib import Path
 
 from safetensors.torch import load_file
 
 from clipworks.clip import backbone
 from clipworks.kit import checkpoint, runtime, tables
-from clipworks.kit.cli import run
+from clipworks.kit.cli import stage
 from clipworks.kit.params import load
 from clipworks.retrieval import dataset, parsed, squares, validation
 from clipworks.retrieval.finetuning import Finetuning
@@ -59,4 +58,4 @@ def main(name: str = "") -> None:
 
 
 if __name__ == "__main__":
-    run(main, *sys.argv[1:])
+    stage(main)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from clipworks.kit import tables
-from clipworks.kit.cli import run
+from clipworks.kit.cli import stage
 from clipworks.kit.files import NONE
 from clipworks.kit.params import load
 from clipworks.retrieval import dataset, inventory, parsed, queries, records
@@ -52,4 +52,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage(main)

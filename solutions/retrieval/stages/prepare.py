@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from clipworks.kit.cli import run
+from clipworks.kit.cli import stage
 from clipworks.kit.params import load
 from clipworks.retrieval import dataset, parsed
 from clipworks.retrieval.params import Prepare
@@ -35,4 +35,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage(main)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from clipworks.kit import runtime, tables
-from clipworks.kit.cli import run
+from clipworks.kit.cli import stage
 from clipworks.kit.params import load
 from clipworks.retrieval import dataset, parsed, results
 from clipworks.retrieval.asking import Asked, Gallery
@@ -42,4 +42,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage(main)

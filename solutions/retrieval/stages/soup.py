@@ -6,7 +6,7 @@ from safetensors.torch import load_file
 
 from clipworks.clip import backbone
 from clipworks.kit import runtime, tables
-from clipworks.kit.cli import run
+from clipworks.kit.cli import stage
 from clipworks.kit.params import load
 from clipworks.retrieval import parsed, soups, validation
 from clipworks.retrieval.params import Base, Prepare, Search, Soup
@@ -51,4 +51,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage(main)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from clipworks.kit import tables
-from clipworks.kit.cli import run
+from clipworks.kit.cli import stage
 from clipworks.kit.params import load
 from clipworks.retrieval import evaluation, parsed, results, submission
 from clipworks.retrieval.params import Submit
@@ -29,4 +29,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage(main)

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from clipworks.kit import tables
-from clipworks.kit.cli import run
+from clipworks.kit.cli import stage
 from clipworks.kit.params import load
 from clipworks.retrieval import dataset, world
 from clipworks.retrieval.params import Base, World
@@ -38,4 +38,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage(main)

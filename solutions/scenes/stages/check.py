@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from clipworks.kit import tables
-from clipworks.kit.cli import run
+from clipworks.kit.cli import stage
 from clipworks.scenes import check
 
 OUT = Path("data/check/passed.json")
@@ -20,4 +20,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage(main)

@@ -6,7 +6,7 @@ from pathlib import Path
 from safetensors.numpy import save_file
 
 from clipworks.kit import tables
-from clipworks.kit.cli import run
+from clipworks.kit.cli import stage
 from clipworks.kit.params import load
 from clipworks.scenes import choice, rows
 from clipworks.scenes.cache import Cache
@@ -42,4 +42,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage(main)

@@ -7,7 +7,7 @@ import pandas as pd
 from safetensors.numpy import load_file
 
 from clipworks.kit import tables
-from clipworks.kit.cli import run
+from clipworks.kit.cli import stage
 from clipworks.kit.params import load
 from clipworks.scenes import drawing, evaluation, pooling, rows, table
 from clipworks.scenes.cache import Cache
@@ -59,4 +59,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage(main)

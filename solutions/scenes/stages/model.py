@@ -1,13 +1,12 @@
 """One CLIP: pretrain a miniature one, or fetch published weights: `python -m stages.model wide`."""
 
-import sys
 from pathlib import Path
 
 import torch
 
 from clipworks.clip import backbone, pretrained
 from clipworks.kit import runtime, tables
-from clipworks.kit.cli import run
+from clipworks.kit.cli import stage
 from clipworks.kit.files import NONE
 from clipworks.kit.params import load
 from clipworks.miniature import pretrain
@@ -54,4 +53,4 @@ def main(name: str = "") -> None:
 
 
 if __name__ == "__main__":
-    run(main, *sys.argv[1:])
+    stage(main)

@@ -1,13 +1,12 @@
 """One model's cosines of every picture with every prompt: `python -m stages.probabilities wide`."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 from clipworks.clip import backbone
 from clipworks.kit import images, runtime, tables
 from clipworks.kit.checkpoint import scratch_folder
-from clipworks.kit.cli import run
+from clipworks.kit.cli import stage
 from clipworks.kit.params import load
 from clipworks.scenes import cache, encoding
 from clipworks.scenes.params import Base, Probabilities
@@ -45,4 +44,4 @@ def main(name: str = "") -> None:
 
 
 if __name__ == "__main__":
-    run(main, *sys.argv[1:])
+    stage(main)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from clipworks.clip.hand import imagenet_templates
 from clipworks.kit import tables
-from clipworks.kit.cli import run
+from clipworks.kit.cli import stage
 from clipworks.kit.params import load
 from clipworks.scenes import prompts
 from clipworks.scenes.params import Prompts
@@ -27,4 +27,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage(main)

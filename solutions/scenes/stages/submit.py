@@ -6,7 +6,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from clipworks.kit import tables
-from clipworks.kit.cli import run
+from clipworks.kit.cli import stage
 from clipworks.kit.params import load
 from clipworks.scenes import pooling, rows, submissions
 from clipworks.scenes.params import Submit
@@ -30,4 +30,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage(main)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from clipworks.kit import tables
-from clipworks.kit.cli import run
+from clipworks.kit.cli import stage
 from clipworks.kit.params import load
 from clipworks.scenes import folder, painting, submissions
 from clipworks.scenes.params import Base, Split, World
@@ -36,4 +36,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage(main)
