@@ -240,6 +240,8 @@ FILES: list[tuple[str, str, str | bytes, dict[str, Any], str]] = [
      r"synonyms: 'mug' stands for 'bowl' and for 'cup'|'mug' stands for 'cup' and for 'bowl'"),
     ("a synonym without a letter", WORDS, "synonyms:\n  cup: ['?!']\n", {},
      r"synonyms: '\?!' of class 'cup' has no letters"),
+    ("another meaning without a letter", WORDS, "other_meanings: ['?!']\n", {},
+     r"synonyms: the other meaning '\?!' has no letters"),
     ("one word where a list belongs", WORDS, "synonyms:\n  cup: mug\n", {},
      r"synonyms file data/classes/synonyms\.yaml: synonyms\.cup has another form \(.*valid list\); allowed are"),
     ("a part that synonyms have not", WORDS, "synonim: {}\n", {},

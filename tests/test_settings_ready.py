@@ -70,6 +70,7 @@ def test_the_authors_settings_are_those_of_the_solution(params) -> None:
             r"mine\.yaml, put into .*params\.yaml: section 'infer', key 'scales\.0'",
         ),
         ("- a", r"holds no sections"),
+        ("? [a]\n: 1\ninfer: {scales: [2]}", r"mine\.yaml"),
     ],
 )
 def test_wrong_settings_change_nothing(params, tmp_dir, text, message) -> None:

@@ -129,6 +129,10 @@ def test_nus_wide_is_read_where_it_lies(nus, tmp_path) -> None:
          r"Labels_dog_Test\.txt: 1 values for 2 images of TestImagelist\.txt"),
         (lambda top: (top / "ImageList/TestImagelist.txt").rename(top / "ImageList/mine.txt"),
          r"world\.files\.test_labels: .*TestImagelist\.txt is no file; give ImageList/TestImagelist\.txt"),
+        (lambda top: (top / "ImageList/TestImagelist.txt").write_text("zebra\\1.jpg\nzebra\\1.jpg\n"),
+         r"TestImagelist\.txt: 'zebra/1\.jpg' stands there twice"),
+        (lambda top: (top / "ImageList/TestImagelist.txt").write_text("..\\1.jpg\nzebra\\1.jpg\n"),
+         r"TestImagelist\.txt: '\.\./1\.jpg' leads out of the image folder"),
     ],
 )  # fmt: skip
 def test_what_nus_wide_lacks_is_named(nus, tmp_path, spoil, message) -> None:
@@ -295,6 +299,7 @@ def test_a_file_name_that_is_no_text_is_refused(tmp_path) -> None:
         ({"categories": [{"id": 1, "name": None}]}, r"categories\[0\] has the name None; it must be a text"),
         ({"annotations": [{"image_id": 1, "category_id": 1, "bbox": 5}]}, r"the bbox 5; give four numbers"),
         ({"annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 9]}]}, r"the bbox \[0, 0, 9\]; give four"),
+        ({"annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 10**400]}]}, r"bbox .*; give four"),
         ({"annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, -3, "x"]}]}, r"annotations\[0\] has the bbox"),
     ],
 )  # fmt: skip

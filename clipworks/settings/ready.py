@@ -43,11 +43,21 @@ def apply(
     wanted = read_yaml(file)
     if not isinstance(wanted, dict):
         raise InputError(f"{file} holds no sections")
-    from dvc.utils.serialize import dump_yaml, load_yaml, parse_yaml_for_update  # DVC's own writer
+    from dvc.utils.serialize import (  # DVC's own writer
+        YAMLFileCorruptedError,
+        dump_yaml,
+        load_yaml,
+        parse_yaml_for_update,
+    )
 
     before = params.read_text(encoding="utf-8")
     content = parse_yaml_for_update(before, str(params))
-    wanted = parse_yaml_for_update(read_text(file), str(file))  # as DVC reads numbers: 1e-3 is one
+    try:
+        wanted = parse_yaml_for_update(
+            read_text(file), str(file)
+        )  # as DVC reads numbers: 1e-3 is one
+    except YAMLFileCorruptedError as error:
+        raise InputError(f"{file}: no YAML that DVC reads ({error.__cause__ or error})") from None
     changes = list(_merge(content, wanted, "", str(file)))
     dump_yaml(str(params), content)
     try:

@@ -75,6 +75,7 @@ def list_split(world: World, split: Split, out: Path, class_names: Sequence[str]
         kept = [name for name, has in zip(found.images, some, strict=True) if has]
         found = Found(kept, found.labels[some])
     images = found.images[: limit or None]
+    _check_files(images, told or folder)
     if not images:
         raise InputError(f"world.files.{split}_images: {folder} has no image to look at")
     if found.labels is None:
@@ -82,6 +83,17 @@ def list_split(world: World, split: Split, out: Path, class_names: Sequence[str]
     else:
         write_json(out, coco.of_labels(images, found.labels[: len(images)], class_names))
     return {"folder": folder.resolve().as_posix(), "images": images}
+
+
+def _check_files(images: Sequence[str], where: Path) -> None:
+    """Raises InputError where a list names an image twice, or one outside of its folder."""
+    seen: set[str] = set()
+    for name in images:
+        if name in seen:
+            raise InputError(f"{where}: {name!r} stands there twice")
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise InputError(f"{where}: {name!r} leads out of the image folder")
+        seen.add(name)
 
 
 def missing(listed: dict[str, Any]) -> list[str]:

@@ -45,6 +45,8 @@ def claims(class_names: Sequence[str], synonyms: Synonyms) -> dict[tuple[str, ..
                 continue
             written[key] = class_names.index(name)
     for phrase in synonyms.other_meanings:
+        if not any(word.isalnum() for word in words(phrase)):
+            raise InputError(f"synonyms: the other meaning {phrase!r} has no letters")
         written.setdefault(tuple(words(phrase)), None)
     return written
 
