@@ -1,0 +1,80 @@
+"""Labels that are refused: tables of image and tags, and files in COCO's form."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from clipworks.kit.errors import InputError
+from clipworks.worlds import coco, labels
+
+NAMES = ["dog", "dining table", "cat"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image,tags\na.jpg,dgo\n", r"line 2: 'dgo' is no class of the list"),
+        ("image,tags\nz.jpg,dog\n", r"line 2: there is no image 'z\.jpg' in the folder"),
+        ("image,tags\na.jpg,dog\na.jpg,cat\n", r"line 3: 'a\.jpg' stands there twice"),
+        (
+            "image,tags\na.jpg,dog,cat\n",
+            r"line 2: 3 fields where the header has 2; separate tags by semi",
+        ),
+        ("image,tags\n", r"says nothing of 1 images of the folder: a\.jpg; give each a line"),
+        (
+            "file;labels\n",
+            r"has the columns \['file;labels'\]; labels need two columns, image and tags",
+        ),
+        ("", r"has the columns \[\]"),
+        (
+            "image,tags\na.jpg\n",
+            r"line 2: fewer fields than the header's 2; .* empty tags, such as 'a\.jpg,'",
+        ),
+        ('image,tags\n"a.jpg,dog\n', r"line 2: no valid CSV .* is a quotation mark not closed\?"),
+        ("image,tags\n" + "x" * 200_000 + ",dog", r"line 2: no valid CSV \(field larger than"),
+        ('"image,tags\n', r"line 1: no valid CSV"),
+    ],
+)
+def test_wrong_tables_of_labels_are_refused_with_the_line(tmp_path, text, message) -> None:
+    (tmp_path / "l.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        labels.read(tmp_path / "l.csv", ["a.jpg"], NAMES)
+
+
+def test_parquet_tags_that_are_no_text_are_refused_with_the_row(tmp_path) -> None:
+    for tags in (3, [1, 2]):
+        pq.write_table(
+            pa.Table.from_pylist([{"image": "a.jpg", "tags": tags}]), tmp_path / "l.parquet"
+        )
+        with pytest.raises(InputError, match=r"l\.parquet, row 0: .* are no tags; labels need two"):
+            labels.read(tmp_path / "l.parquet", ["a.jpg"], NAMES)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": [{"id": 1, "file_name": "/etc/passwd"}]}, r"images\[0\] has the file_name '/etc/pas"),
+        ({"images": [{"id": 1, "file_name": "../a.jpg"}]}, r"give a path within the image folder"),
+        ({"images": [{"id": i, "file_name": "a.jpg"} for i in (1, 2)]}, r"images\[1\] is 'a\.jpg', which st"),
+        ({"annotations": [{"image_id": "1", "category_id": 1}]}, r"image_id '1', which none of images has; their ids are such as 1"),
+        ({"annotations": [None]}, r"annotations\[0\] is None; it must have \['image_id', 'category_id'\]"),
+        ({"images": [{"id": [1], "file_name": "a.jpg"}]}, r"images\[0\] has the id \[1\]; it must be a whole num"),
+        ({"categories": [{"id": 1, "name": None}]}, r"categories\[0\] has the name None; it must be a text"),
+        ({"annotations": [{"image_id": 1, "category_id": 1, "bbox": 5}]}, r"the bbox 5; give four numbers"),
+        ({"annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 9]}]}, r"the bbox \[0, 0, 9\]; give four"),
+        ({"annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 10**400]}]}, r"bbox .*; give four"),
+        ({"annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, -3, "x"]}]}, r"annotations\[0\] has the bbox"),
+    ],
+)  # fmt: skip
+def test_wrong_entries_of_coco_are_refused_by_their_number(tmp_path, change, message) -> None:
+    categories = [{"id": i, "name": name} for i, name in enumerate(NAMES, 1)]
+    shipped = {
+        "images": [{"id": 1, "file_name": "a.jpg"}],
+        "annotations": [],
+        "categories": categories,
+    }
+    (tmp_path / "i.json").write_text(json.dumps({**shipped, **change}))
+    with pytest.raises(InputError, match=message):
+        coco.list_split(tmp_path / "i.json", tmp_path / "out.json", NAMES, limit=0, drop=False)
