@@ -22,7 +22,7 @@ def main() -> None:
     """Write every prompt and raw reply; the filter stage reads sentences out of them."""
     base, chat, params = load("base", Base), load("chat", Chat), load("caption", Caption)
     names = read_classes(Path(base.classes))
-    groups = [tuple(group) for group in tables.read_json(COMBINATIONS)]
+    groups = [tuple(group) for group in tables.read_json(COMBINATIONS, list[list[str]])]
     with (
         tables.Writer(OUT, transcript.REPLIES) as out,
         dialogue.opened(

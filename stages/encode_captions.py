@@ -21,13 +21,13 @@ def main() -> None:
     """Write token features of the distinct texts and the rows (captions, templates) that use them."""
     base, params = load("base", Base), load("encode_captions", EncodeCaptions)
     names = read_classes(Path(base.classes))
-    groups = [tuple(group) for group in tables.read_json(COMBINATIONS)]
+    groups = [tuple(group) for group in tables.read_json(COMBINATIONS, list[list[str]])]
     extra = read_companions(params.companions)
     device = runtime.pick_device(base.device)
     texts: dict[str, int] = {}
     with runtime.measured("encode_captions", device) as facts:
         with tables.Writer(OUT / "captions.parquet", captions.ROWS, tensors.about(names)) as out:
-            written = tables.rows(CAPTIONS, class_names=names, stage="filter")
+            written = tables.rows(CAPTIONS, captions.READ, class_names=names, stage="filter")
             for row in captions.generated(written, params.held_out):
                 out.add(**captions.table_row(row, texts))
             for row in captions.templated(

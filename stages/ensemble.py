@@ -47,7 +47,7 @@ def main() -> None:
         save_file(board.windows, str(OUT / f"{split}_windows.safetensors"), metadata=about)
         tables.write_json(OUT / f"{split}_images.json", images)
         leaderboard.write_predictions(OUT / f"{split}.parquet", images, names, logits)
-    asked = tables.read_json(TEST)["images"]
+    asked = tables.read_json(TEST, manifest.Listed)["images"]
     tables.write_json(OUT / "submission.json", leaderboard.submission(asked, images, logits))
     used = {model: sum(model in shares for shares in routes.values()) for model in MODELS}
     print(f"ensemble: {len(images):,} test images, classes by model {used} -> {OUT}")

@@ -3,7 +3,7 @@
 from itertools import repeat
 from pathlib import Path
 
-from clipworks.kit import images, metrics, tables, tensors
+from clipworks.kit import metrics, tables, tensors
 from clipworks.kit.classes import read_classes
 from clipworks.kit.cli import stage
 from clipworks.kit.params import Base, load
@@ -24,7 +24,7 @@ def main() -> None:
     there = [s for s in SPLITS if s == "test" or (ENSEMBLE / f"{s}.safetensors").exists()]
     rows, truth = {}, {}
     for split in there:
-        files = tables.read_json(ENSEMBLE / f"{split}_images.json")
+        files = tables.read_json(ENSEMBLE / f"{split}_images.json", list[str])
         place = ENSEMBLE / f"{split}.safetensors"
         rows[split] = tensors.load(place, names, stage="ensemble", framework="np")
         truth[split] = coco.labels_of(WORLD / f"annotations/{split}.json", names, files)
@@ -43,10 +43,10 @@ def main() -> None:
     tables.write_json(METRICS / "tags.json", tags)
     tables.write_frame(OUT / "class_ap.tsv", leaderboard.by_class(names, ap.get("ensemble")))
     tables.write_frame(OUT / "leaderboard.tsv", leaderboard.bars(board))
-    folder = Path(tables.read_json(WORLD / "test.json")["folder"])
+    folder = Path(tables.read_json(WORLD / "test.json", manifest.Listed)["folder"])
     chosen = files[: params.pictures]
-    pixels = (images.read(folder / name) for name in chosen)
-    boxes = (manifest.boxes_of(DATA / "infer/crops/test", name) for name in chosen)
+    boxes = [manifest.boxes_of(DATA / "infer/crops/test", name) for name in chosen]
+    pixels = map(pictures.read, (folder / name for name in chosen), boxes)
     cuts = {row: thresholds.by_images(seen[row]) for row in windows}
     views = pictures.views(rows["test"], windows, {row: cut for row, (cut, _) in cuts.items()})
     objects = coco.objects_of(WORLD / "annotations/test.json", names, chosen)

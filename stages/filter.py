@@ -27,7 +27,7 @@ def main() -> None:
     labeller = Labeller(names, read_synonyms(Path(base.synonyms)))
     for line in warnings(names):
         print(f"filter: warning: {line}")
-    tally = filtering.Tally(names)
+    tally, columns = filtering.Tally(names), transcript.REPLIES.names
     with (
         tables.Writer(OUT / "captions.parquet", transcript.CAPTIONS, about(names)) as kept,
         tables.Writer(OUT / "rejected.parquet", transcript.REJECTED) as rejected,
@@ -35,9 +35,12 @@ def main() -> None:
         dialogue.opened("filter", chat, GrammarEngine, templates=TEMPLATES, seed=base.seed) as talk,
     ):
         found = filtering.candidates(
-            tables.rows(REPLIES), min_length=params.min_length, max_length=params.max_length
+            tables.rows(REPLIES, columns),
+            min_length=params.min_length,
+            max_length=params.max_length,
         )
-        labelled = filtering.label(found, labeller, refused=filtering.refused(tables.rows(REPLIES)))
+        refused = filtering.refused(tables.rows(REPLIES, columns))
+        labelled = filtering.label(found, labeller, refused=refused)
         judge = filtering.judge_with(talk, params, verdicts) if params.judge else None
         for candidate in filtering.judged(labelled, judge):
             tally.add(candidate)

@@ -10,7 +10,7 @@ from clipworks.kit.classes import read_classes
 from clipworks.kit.cli import stage
 from clipworks.kit.params import MODELS, Base, load
 from clipworks.tuning.captions import CaptionTable
-from clipworks.windows import shards, tower
+from clipworks.windows import manifest, shards, tower
 from clipworks.windows.params import Infer, way_named
 from clipworks.windows.scorer import assemble
 from clipworks.windows.visual_pass import Pass
@@ -31,7 +31,8 @@ def main(name: str = "") -> None:
     device = runtime.pick_device(base.device)
     clip = backbone.load(BACKBONE)
     files = {name: TRAINED / name / "prompts.safetensors" for name in MODELS}
-    models = assemble(clip, names, [tuple(g) for g in tables.read_json(COMBINATIONS)], files)
+    groups = tables.read_json(COMBINATIONS, list[list[str]])
+    models = assemble(clip, names, [tuple(group) for group in groups], files)
     table = CaptionTable(CAPTIONS / "captions.parquet", names)
     bank = CaptionFeatures(CAPTIONS).pooled(table.generated_texts())
     work = Pass(clip, models, bank, tower.Options.of(params, way), device)
@@ -41,7 +42,7 @@ def main(name: str = "") -> None:
     bad, total, states, size = {}, 0, [], params.images_per_shard
     with runtime.measured(f"infer_{way}", device) as facts:
         for split in ("validation", "test"):
-            listed = tables.read_json(WORLD / f"{split}.json")
+            listed = tables.read_json(WORLD / f"{split}.json", manifest.Listed)
             about = {**settings, "images": shards.fingerprint(listed)}
             states.append(scratch_folder(f"infer/{way}/{split}", about, inputs))
             kept = shards.features_folder(work, f"{way}-{split}", listed, settings, weights)

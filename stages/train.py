@@ -25,7 +25,8 @@ def main(model: str = "") -> None:
     base, params = load("base", Base), load(f"train.{model}", TrainModel)
     names = read_classes(Path(base.classes))
     table = CaptionTable(CAPTIONS / "captions.parquet", names)
-    data = selection.select(table, CaptionFeatures(CAPTIONS), params, tables.read_json(GROUPS))
+    groups = tables.read_json(GROUPS, dict[str, list[str]])
+    data = selection.select(table, CaptionFeatures(CAPTIONS), params, groups)
     clip = backbone.load(BACKBONE)
     if data.features.dim != selection.joint_dim(clip.model):
         raise InputError(f"{CAPTIONS} is of another backbone; run `dvc repro encode_captions`")

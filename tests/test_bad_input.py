@@ -1,7 +1,8 @@
 """Wrong things of every kind: each ends as one message that says what, where and what to do instead.
 
 The table lies in bad_params.py (what the check of params.yaml refuses), bad_inputs.py (what else
-people give), bad_replies.py (chat models) and bad_outputs.py (what stages find).
+people give), bad_replies.py (chat models), bad_outputs.py and bad_forms.py (what stages
+find).
 """
 
 import re
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import bad_forms  # noqa: F401
 import bad_inputs  # noqa: F401  (fills the table)
 import bad_outputs  # noqa: F401
 import bad_replies  # noqa: F401

@@ -191,6 +191,19 @@ class Doubting(Dialogue):
         return [(question(text), Reply("Hmm."), "moon" not in text) for text in captions]
 
 
+def test_a_table_is_whole_or_not_there(tmp_path) -> None:
+    path = tmp_path / "captions.parquet"
+    row = {"caption": "a", "source": "multi", "names": [], "labels": []}
+    with tables.Writer(path, CAPTIONS) as kept:
+        kept.add(**row)
+        assert not path.exists()
+    before = path.read_bytes()
+    with pytest.raises(RuntimeError), tables.Writer(path, CAPTIONS) as kept:
+        kept.add(**row)
+        raise RuntimeError
+    assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
 def test_every_verdict_of_the_judge_is_written_down(tmp_path) -> None:
     shipped = load("filter", Filter, Path(__file__).parent.parent / "params.yaml")
     params = shipped.model_copy(update={"judge_threshold": 0.25, "sampling": GREEDY})

@@ -103,6 +103,15 @@ def test_numbers_of_equal_boxes_do_not_cover_each_other() -> None:
     assert all(a[2] <= b[0] for a, b in pairwise(taken))
 
 
+def test_an_image_that_went_is_grey_and_told(tmp_path, capsys) -> None:
+    Image.new("RGB", (4, 6), "red").save(tmp_path / "a.png")
+    boxes = [[0, 0, 4, 6], [0, 0, 2, 2]]
+    assert pictures.read(tmp_path / "a.png", boxes).getpixel((0, 0)) == (255, 0, 0)
+    grey = pictures.read(tmp_path / "b.png", boxes)
+    assert grey.size == (4, 6) and grey.getpixel((0, 0)) == (136, 136, 136)
+    assert "b.png: the file does not exist: grey on the page" in capsys.readouterr().err
+
+
 def test_boxes_are_read_back_and_an_image_without_windows_is_named(tmp_path) -> None:
     boxes = [[0, 0, 9, 9], [0, 0, 4, 4]]
     stored = {"offsets": torch.tensor([0, 2]), "boxes": torch.tensor(boxes)}
@@ -112,6 +121,6 @@ def test_boxes_are_read_back_and_an_image_without_windows_is_named(tmp_path) -> 
     assert manifest.boxes_of(tmp_path, "a.png") == boxes
     with pytest.raises(ValueError, match=r"is of another class list: only there \['dog'\]"):
         manifest.read(tmp_path, ["cat"])
-    (tmp_path / "manifest.json").write_text(json.dumps({"shards": []}))
+    (tmp_path / "manifest.json").write_text(json.dumps({"models": [], "classes": [], "shards": []}))
     with pytest.raises(ValueError, match=r"holds no windows of a\.png"):
         manifest.boxes_of(tmp_path, "a.png")

@@ -114,7 +114,11 @@ def load(folder: Path, *, device: str | torch.device = "cpu") -> Backbone:
             f"backbone {folder}: its text tower is {text_config.get('hf_model_name', 'not CLIP')}, "
             "whose tokenizer is another than CLIP's; choose a model of open_clip with a CLIP text tower"
         )
-    model = open_clip.create_model(f"local-dir:{folder.resolve()}", device=device)
+    try:
+        model = open_clip.create_model(f"local-dir:{folder.resolve()}", device=device)
+    except RuntimeError as error:
+        first = str(error).strip().splitlines()[0]
+        raise InputError(f"backbone {folder}: {WEIGHTS} does not fit {CONFIG}: {first}") from None
     return frozen(model, config["model_cfg"], config["preprocess_cfg"], name=str(folder))
 
 

@@ -119,6 +119,11 @@ class CaptionFeatures:
             if not (folder / name).exists():
                 raise InputError(f"{folder} lacks {name}; run `dvc repro encode_captions` first")
         self.tokens, self.offsets = (_mapped(folder / name) for name in (TOKENS, OFFSETS))
+        offsets, tokens = self.offsets, self.tokens
+        if offsets.ndim != 1 or tokens.ndim != 2 or int(offsets[-1]) != len(tokens):
+            raise InputError(
+                f"{folder}: {TOKENS} and {OFFSETS} do not fit together; run `dvc repro encode_captions`"
+            )
         self._held: Tensor | None = None
 
     def __len__(self) -> int:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import BaseModel
 from torch import Tensor
 
 from clipworks.fusion.params import Ensemble
@@ -55,13 +56,19 @@ def route(
     return routes
 
 
+class HeldOut(BaseModel):
+    """What training wrote of a model's held-out captions."""
+
+    class_ap: dict[str, float | None]
+
+
 def read_ap(path: Path, class_names: Sequence[str], model: str) -> Float[np.ndarray, " class"]:
     """A model's AP of each class on held-out captions, as training wrote it; nan where there is none.
 
     Raises:
         InputError: the file is missing, or says nothing of a class.
     """
-    ap = tables.read_json(path)["class_ap"]
+    ap = tables.read_json(path, HeldOut)["class_ap"]
     if missing := [name for name in class_names if name not in ap]:
         raise InputError(f"{path} says nothing of {missing[:5]}; run `dvc repro train@{model}`")
     return np.array([np.nan if ap[name] is None else ap[name] for name in class_names])

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter, ValidationError
 
 from clipworks.kit import files
 from clipworks.kit.classes import check_same
@@ -19,14 +21,15 @@ ROW_GROUP = 20_000
 
 
 class Writer:
-    """Appends rows to a parquet file, a row group at a time."""
+    """Appends rows to a parquet file, a row group at a time: whole in the end, or not there at all."""
 
     def __init__(
         self, path: Path, schema: pa.Schema, metadata: dict[str, str] | None = None
     ) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._schema = schema.with_metadata(metadata) if metadata else schema
-        self._writer = pq.ParquetWriter(str(path), self._schema, compression="zstd")
+        self._path, self._draft = path, path.with_name(f"{path.name}.tmp")
+        self._writer = pq.ParquetWriter(str(self._draft), self._schema, compression="zstd")
         self._rows: list[dict[str, Any]] = []
         self.count = 0
 
@@ -45,9 +48,15 @@ class Writer:
     def __enter__(self) -> "Writer":
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            with suppress(OSError):  # the disk may be full
+                self._writer.close()
+            self._draft.unlink()
+            return
         self._flush()
         self._writer.close()
+        self._draft.replace(self._path)
 
 
 def parquet(
@@ -56,6 +65,7 @@ def parquet(
     *,
     stage: str = "",
     made_by: str = "run the stage that writes it again",
+    columns: Sequence[str] = (),
     **options: Any,
 ) -> pq.ParquetFile:
     """A parquet file.
@@ -64,9 +74,10 @@ def parquet(
         class_names: the class list that its labels must be of, if it says of which they are.
         stage: what writes it, for messages.
         made_by: what to do where it is not whole, for messages.
+        columns: that it must have.
 
     Raises:
-        InputError: it is missing, not whole, or of another class list.
+        InputError: it is missing, not whole, lacks a column, or is of another class list.
     """
     if not path.exists():
         raise InputError(f"{path} does not exist; run the stage that writes it (`dvc repro`)")
@@ -74,6 +85,10 @@ def parquet(
         file = pq.ParquetFile(str(path), **options)
     except pa.ArrowInvalid as error:
         raise InputError(f"{path} is no whole parquet file ({error}); {made_by}") from None
+    except KeyError as error:  # a column that is read in a way of its own
+        raise InputError(f"{path} has no column {error}; {made_by}") from None
+    if lacking := sorted(set(columns) - set(file.schema_arrow.names)):
+        raise InputError(f"{path} has no columns {lacking}; {made_by}")
     stored = (file.schema_arrow.metadata or {}).get(b"class_names")
     if class_names is not None and stored is not None:
         check_same(json.loads(stored), class_names, what=str(path), stage=stage)
@@ -87,8 +102,8 @@ def rows(
     class_names: Sequence[str] | None = None,
     stage: str = "",
 ) -> Iterator[dict[str, Any]]:
-    """Rows of a parquet file, read in batches; `parquet` says what it raises."""
-    with parquet(path, class_names, stage=stage) as file:
+    """Rows of a parquet file, some columns or all, read in batches; `parquet` says what it raises."""
+    with parquet(path, class_names, stage=stage, columns=columns or ()) as file:
         for batch in file.iter_batches(batch_size=ROW_GROUP, columns=columns):
             yield from batch.to_pylist()
 
@@ -99,11 +114,28 @@ def write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> Any:
-    """Read JSON; a missing file names the stage to run."""
+def read_json(path: Path, form: Any = Any) -> Any:
+    """JSON that a stage wrote.
+
+    Args:
+        form: the type of its content, as pydantic knows types; a model stands for what must be in it.
+
+    Raises:
+        InputError: it is missing, no JSON, or of another form.
+    """
     if not path.exists():
         raise InputError(f"{path} does not exist; run the stage that writes it (`dvc repro`)")
-    return files.read_json(path)
+    content = files.read_json(path)
+    try:
+        TypeAdapter(form).validate_python(content, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "its content"
+        raise InputError(
+            f"{path} is not as its stage wrote it ({place}: {first['msg']}); `dvc checkout {path}` or "
+            "`dvc repro` brings it back"
+        ) from None
+    return content
 
 
 def write_tsv(path: Path, header: Iterable[str], lines: Iterable[Iterable[Any]]) -> None:

@@ -30,7 +30,7 @@ def opened(
         made_by: what to do where there is none, for messages.
 
     Raises:
-        InputError: it is missing, or not whole.
+        InputError: it is missing, not whole, or lacks a tensor that is asked for.
     """
     if not path.exists():
         raise InputError(f"{path} does not exist; {made_by}")
@@ -39,7 +39,16 @@ def opened(
     except SafetensorError as error:
         raise InputError(f"{path} is no whole safetensors file ({error}); {made_by}") from None
     with file:
-        yield file
+        try:
+            yield file
+        except SafetensorError as error:
+            raise InputError(f"{path} does not hold what it should ({error}); {made_by}") from None
+
+
+def read(path: Path, *, framework: str = "np") -> dict[str, Any]:
+    """All tensors of a file; `opened` says what it raises."""
+    with opened(path, framework=framework) as file:
+        return {key: file.get_tensor(key) for key in file.keys()}
 
 
 def load(

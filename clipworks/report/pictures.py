@@ -1,5 +1,6 @@
 """Pictures that explain predictions: the windows that decided, and what was there."""
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 from jinja2 import Environment
 from PIL import Image, ImageDraw, ImageFont
 
-from clipworks.kit import tables
+from clipworks.kit import images, tables
 
 SIDE = 420  # pixels of a picture's longer side on the page
 RIGHT, WRONG, MISSED = "#14823c", "#c81e28", "#2255cc"
@@ -147,6 +148,15 @@ def lines(one: Shown, view: View, class_names: Sequence[str]) -> list[Line]:
         number = str(len(found) + 1)
         found.append(Line(number, class_names[c], float(view.logits[c]), "missed", boxes))
     return found
+
+
+def read(path: Path, boxes: Sequence[Box]) -> Image.Image:
+    """An image, or a grey one of its size where it went since its windows were scored."""
+    try:
+        return images.read(path)
+    except images.BadImage as error:
+        print(f"{path}: {error}: grey on the page", file=sys.stderr)
+        return Image.new("RGB", (int(boxes[0][2]), int(boxes[0][3])), "#888888")
 
 
 def draw(image: Image.Image, found: Sequence[Line]) -> Image.Image:

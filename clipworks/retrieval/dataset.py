@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from PIL import Image
+from pydantic import BaseModel
 
 from clipworks.kit import files
 from clipworks.kit.errors import InputError
@@ -84,6 +85,12 @@ def file_of(folder: Path, image: str) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise InputError(f"{folder / image} does not exist, but the labels name it")
+
+
+class Where(BaseModel):
+    """What data/world/where.json says."""
+
+    root: str
 
 
 @dataclass(frozen=True)

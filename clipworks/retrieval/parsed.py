@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import pyarrow as pa
 
@@ -26,7 +26,7 @@ def write(path: Path, records: Sequence[Record], files: Sequence[Path]) -> None:
 def read(path: Path) -> tuple[list[Record], list[Path]]:
     """Records, and the files of their pictures."""
     records, files = [], []
-    for row in tables.rows(path):
+    for row in tables.rows(path, SCHEMA.names):
         files.append(Path(row.pop("file")))
         records.append(Record(cast(Kind, row.pop("kind")), **row))
     return records, files
@@ -34,5 +34,5 @@ def read(path: Path) -> tuple[list[Record], list[Path]]:
 
 def queries(path: Path) -> tuple[list[str], list[Kind]]:
     """The test queries and of what kind each is."""
-    found = tables.read_json(path)
+    found = tables.read_json(path, list[dict[Literal["text", "kind"], str]])
     return [one["text"] for one in found], [one["kind"] for one in found]

@@ -8,6 +8,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from clipworks.kit import tensors
+from clipworks.kit.errors import InputError
 
 
 def write(
@@ -27,6 +28,8 @@ def write(
 def read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     """Places of each row, int of shape (query, place), and the names that they stand for."""
     with tensors.opened(path, framework="np") as file:
-        names = json.loads(file.metadata()["images"])
+        names = json.loads((file.metadata() or {}).get("images", "null"))
+        if names is None:
+            raise InputError(f"{path} does not say whose places it holds; run `dvc repro search`")
         rows = [key.removesuffix("/place") for key in file.keys() if key.endswith("/place")]
         return {row: file.get_tensor(f"{row}/place") for row in rows}, names

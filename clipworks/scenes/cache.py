@@ -9,8 +9,9 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
+from clipworks.kit import tensors
 from clipworks.kit.errors import InputError
 from clipworks.kit.shapes import Float
 
@@ -56,8 +57,8 @@ class Cache:
             raise InputError(
                 f"model {model!r} has no cached probabilities; {self.folder} has {self.models}"
             )
-        found = load_file(str(self.folder / model / f"{self.split}.safetensors"))
-        return {**found, **load_file(str(self.folder / model / TEXTS))}
+        found = tensors.read(self.folder / model / f"{self.split}.safetensors")
+        return {**found, **tensors.read(self.folder / model / TEXTS)}
 
     @cached_property
     def images(self) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from pydantic import BaseModel
 
 from clipworks.kit import tables
 from clipworks.kit.errors import InputError
@@ -22,6 +23,14 @@ from clipworks.scenes import submissions
 from clipworks.scenes.params import Folders
 
 CLASSES, PICTURES, LABELS = "classes.json", "Scene", "labels.csv"
+
+
+class Pictures(BaseModel):
+    """A split's pictures, as data/world/SPLIT.json has them."""
+
+    folder: str
+    images: list[str]
+    classes: list[str]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from clipworks.kit import tables
 from clipworks.kit.errors import InputError
@@ -36,6 +36,21 @@ class PromptFile(Section):
     templates: dict[str, list[str]] = Field(default={})
     imagenet: dict[str, list[int] | Literal["all"]] = Field(default={})
     sentences: dict[str, list[str]] = Field(default={})
+
+
+class Prompt(BaseModel):
+    """A prompt as `PromptSet.write` writes it."""
+
+    label: str = Field(alias="class")
+    group: str
+    text: str
+
+
+class Written(BaseModel):
+    """What `PromptSet.write` writes."""
+
+    classes: list[str]
+    prompts: list[Prompt]
 
 
 @dataclass(frozen=True)
@@ -87,7 +102,7 @@ class PromptSet:
     @classmethod
     def load(cls, path: Path) -> "PromptSet":
         """Read what `write` wrote."""
-        content = tables.read_json(path)
+        content = tables.read_json(path, Written)
         classes, rows = tuple(content["classes"]), content["prompts"]
         return cls(
             classes,

@@ -13,9 +13,11 @@ import pyarrow.compute as pc
 
 from clipworks.clip.hand import HAND_TEMPLATE, imagenet_templates
 from clipworks.kit import tables
+from clipworks.kit.errors import InputError
 from clipworks.kit.params import GENERATED
 from clipworks.tuning.losses import LabelStatistics
 
+READ = ["caption", "source", "names", "labels"]  # of what filter wrote
 ROWS = pa.schema(
     [
         ("text", pa.int32()),  # index of the distinct text
@@ -95,7 +97,10 @@ class CaptionTable:
         """
         self.class_names = tuple(class_names)
         stage = path.parent.name
-        with tables.parquet(path, class_names, stage=stage, read_dictionary=["source"]) as file:
+        needed = ("source", "labels")
+        with tables.parquet(
+            path, class_names, stage=stage, columns=needed, read_dictionary=["source"]
+        ) as file:
             table = file.read()
         labels = table["labels"].combine_chunks()
         self._flat = labels.flatten().to_numpy()
@@ -120,8 +125,18 @@ class CaptionTable:
         return np.flatnonzero(chosen)
 
     def generated_texts(self) -> np.ndarray:
-        """The distinct texts that a chat model wrote and that are not held out, ascending."""
-        return np.unique(self.text[self.select(GENERATED, held_out=False)])
+        """The distinct texts that a chat model wrote and that are not held out, ascending.
+
+        Raises:
+            InputError: there is none, so nothing could be near anything.
+        """
+        found = np.unique(self.text[self.select(GENERATED, held_out=False)])
+        if not len(found):
+            raise InputError(
+                "data/encode_captions holds no caption that a chat model wrote; run `dvc repro filter "
+                "encode_captions`"
+            )
+        return found
 
     def labels(self, selected: np.ndarray) -> np.ndarray:
         """Dense labels of some rows, int8 of shape (row, class)."""

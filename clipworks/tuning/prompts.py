@@ -134,6 +134,8 @@ def load(path: Path, backbone: Backbone, class_names: Sequence[str] | None = Non
     if not path.exists():
         raise InputError(f"prompts {path} do not exist; train them first (`dvc repro train`)")
     with opened(path) as file:
+        if "clipworks" not in (file.metadata() or {}):
+            raise InputError(f"{path} holds no prompts; train them again (`dvc repro train`)")
         about = json.loads(file.metadata()["clipworks"])
         tensors = {key: file.get_tensor(key) for key in file.keys()}
     names = json.loads(about["class_names"])

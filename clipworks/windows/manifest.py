@@ -4,11 +4,35 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from clipworks.kit import tables, tensors
 from clipworks.kit.classes import check_same
 from clipworks.kit.errors import InputError
 
 FILE = "manifest.json"
+
+
+class Listed(BaseModel):
+    """A split's images, as data/world/SPLIT.json has them."""
+
+    folder: str
+    images: list[str]
+
+
+class Shard(BaseModel):
+    """Images whose windows lie in one file."""
+
+    file: str
+    images: list[str]
+
+
+class Manifest(BaseModel):
+    """What the manifest holds."""
+
+    models: list[str]
+    classes: list[str]
+    shards: list[Shard]
 
 
 def write(
@@ -26,7 +50,7 @@ def read(folder: Path, class_names: Sequence[str] | None = None) -> dict[str, An
     """
     if not (folder / FILE).exists():
         raise InputError(f"{folder} has no {FILE}; run `dvc repro infer` first")
-    found: dict[str, Any] = tables.read_json(folder / FILE)
+    found: dict[str, Any] = tables.read_json(folder / FILE, Manifest)
     if class_names is not None:
         check_same(found["classes"], class_names, what=str(folder), stage="infer")
     return found

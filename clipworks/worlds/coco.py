@@ -42,13 +42,20 @@ def write(
 def labels_of(path: Path, class_names: Sequence[str], files: Sequence[str]) -> np.ndarray | None:
     """Labels of some images, in their order, int8 of shape (image, class); None where the file is empty:
     nothing is known."""
-    if not path.stat().st_size:
+    if not _told(path):
         return None
     known, labels = read_labels(path, class_names)
     row = {name: number for number, name in enumerate(known)}
     if missing := [name for name in files if name not in row]:
         raise InputError(f"{path}: lists no image {missing[0]!r} ({len(missing)} are missing)")
     return labels[[row[name] for name in files]]
+
+
+def _told(path: Path) -> bool:
+    """Whether the world stage was told labels."""
+    if not path.exists():
+        raise InputError(f"{path} does not exist; run `dvc repro world`")
+    return path.stat().st_size > 0
 
 
 def read_labels(path: Path, class_names: Sequence[str]) -> tuple[list[str], np.ndarray]:
@@ -155,7 +162,7 @@ def objects_of(
     path: Path, class_names: Sequence[str], files: Sequence[str]
 ) -> list[list[tuple[int, tuple[float | int, ...]]]]:
     """The annotated objects of some images: class and box (left, top, right, bottom in pixels)."""
-    if not path.stat().st_size:
+    if not _told(path):
         return [[] for _ in files]
     content = read(path)
     category = {entry["id"]: entry["name"] for entry in content["categories"]}

@@ -38,7 +38,7 @@ def main() -> None:
     tables.write_json(SUMMARY, table.summary(board))
     tables.write_frame(OUT / "table.tsv", table.bars(board))
     row = tables.read_json(CHOSEN)["row"]
-    folder = dataset.images(Path(tables.read_json(WHERE)["root"]), "test")
+    folder = dataset.images(Path(tables.read_json(WHERE, dataset.Where)["root"]), "test")
     page.write(
         OUT / "page.html", texts, places[row], [folder / name for name in names],
         hits=judged[row] if judged else None, row=row, what=rows[row].what, at_most=params.pictures,

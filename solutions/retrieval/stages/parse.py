@@ -16,7 +16,7 @@ OUT = Path("data/parse")
 
 def main() -> None:
     """Write records of both splits, the inventory, the queries with their kinds, and refused lines."""
-    params, root = load("parse", Parse), Path(tables.read_json(WHERE)["root"])
+    params, root = load("parse", Parse), Path(tables.read_json(WHERE, dataset.Where)["root"])
     refused = {}
     found = {}
     for split in dataset.LABELLED:

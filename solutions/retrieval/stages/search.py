@@ -19,7 +19,10 @@ OUT = Path("data/search")
 def main() -> None:
     """Search the validation split, whose labels are known, and the gallery."""
     base, params = load("base", Base), load("search", Search)
-    root, device = Path(tables.read_json(WHERE)["root"]), runtime.pick_device(base.device)
+    root, device = (
+        Path(tables.read_json(WHERE, dataset.Where)["root"]),
+        runtime.pick_device(base.device),
+    )
     texts, kinds = parsed.queries(PARSED / "queries.json")
     records, files = parsed.read(PARSED / "val.parquet")
     labelled = Gallery.of(records, files)

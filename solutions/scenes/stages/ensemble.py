@@ -8,7 +8,7 @@ from safetensors.numpy import save_file
 from clipworks.kit import tables
 from clipworks.kit.cli import stage
 from clipworks.kit.params import load
-from clipworks.scenes import choice, rows
+from clipworks.scenes import choice, folder, rows
 from clipworks.scenes.cache import Cache
 from clipworks.scenes.params import Ensemble
 from clipworks.scenes.prompts import PromptSet
@@ -28,7 +28,7 @@ def main() -> None:
     chosen = choice.without_labels(params, test, prompts)
     listed = rows.rows(params, chosen)
     for split in SPLITS:
-        images = tables.read_json(WORLD / f"{split}.json")["images"]
+        images = tables.read_json(WORLD / f"{split}.json", folder.Pictures)["images"]
         if images:
             scored, skipped = rows.score(listed, Cache(PROBABILITIES, split), prompts)
             rows.check_labels(scored, images)

@@ -4,9 +4,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
-from safetensors.numpy import load_file
 
-from clipworks.kit import tables
+from clipworks.kit import tables, tensors
 from clipworks.kit.cli import stage
 from clipworks.kit.params import load
 from clipworks.scenes import drawing, evaluation, pooling, rows, table
@@ -28,7 +27,7 @@ def main() -> None:
     """Write accuracy, interval and McNemar's p of every row, and one row's confusion matrix."""
     params, prompts = load("evaluate", Evaluate), PromptSet.load(PROMPTS)
     truth, about = evaluation.truths(LABELS), tables.read_json(ENSEMBLE / "rows.json")
-    scored = {split: load_file(str(ENSEMBLE / f"{split}.safetensors")) for split in truth}
+    scored = {split: tensors.read(ENSEMBLE / f"{split}.safetensors") for split in truth}
     choices = tables.read_json(ENSEMBLE / "choices.json")
     if len(truth) == 2:
         chosen, made = evaluation.choose_on_validation(

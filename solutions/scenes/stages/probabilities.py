@@ -8,7 +8,7 @@ from clipworks.kit import images, runtime, tables
 from clipworks.kit.checkpoint import scratch_folder
 from clipworks.kit.cli import stage
 from clipworks.kit.params import load
-from clipworks.scenes import cache, encoding
+from clipworks.scenes import cache, encoding, folder
 from clipworks.scenes.params import Base, Probabilities
 from clipworks.scenes.prompts import PromptSet
 
@@ -28,7 +28,7 @@ def main(name: str = "") -> None:
     with runtime.measured(f"probabilities_{name}", device) as facts:
         texts = encoding.text_features(clip, PromptSet.load(PROMPTS).texts, **options).numpy()
         for split in SPLITS:
-            listed = tables.read_json(WORLD / f"{split}.json")
+            listed = tables.read_json(WORLD / f"{split}.json", folder.Pictures)
             paths = [Path(listed["folder"]) / image for image in listed["images"]]
             if paths:  # a folder of one's own may have no validation split
                 stats = [(path.stat().st_size, path.stat().st_mtime_ns) for path in paths]

@@ -6,7 +6,7 @@ from clipworks.clip.hand import imagenet_templates
 from clipworks.kit import tables
 from clipworks.kit.cli import stage
 from clipworks.kit.params import load
-from clipworks.scenes import prompts
+from clipworks.scenes import folder, prompts
 from clipworks.scenes.params import Prompts
 
 TEST = Path("data/world/test.json")
@@ -16,7 +16,7 @@ OUT = Path("data/prompts")
 def main() -> None:
     """Write every prompt with its class and group, and how many each class has of each."""
     params = load("prompts", Prompts)
-    classes = tables.read_json(TEST)["classes"]
+    classes = tables.read_json(TEST, folder.Pictures)["classes"]
     file = prompts.read_file(Path(params.file))
     built = prompts.build(file, classes, imagenet_templates("{}"), name=params.file)
     built.write(OUT / "prompts.json")

@@ -3,12 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file
 
-from clipworks.kit import tables
+from clipworks.kit import tables, tensors
 from clipworks.kit.cli import stage
 from clipworks.kit.params import load
-from clipworks.scenes import pooling, rows, submissions
+from clipworks.scenes import folder, pooling, rows, submissions
 from clipworks.scenes.params import Submit
 
 TEST = Path("data/world/test.json")
@@ -19,7 +18,7 @@ OUT = Path("data/submit/submission.csv")
 def main() -> None:
     """Write `id_idx,label`, and read it back as a contest would."""
     params = load("submit", Submit)
-    listed, found = tables.read_json(TEST), load_file(str(ROWS))
+    listed, found = tables.read_json(TEST, folder.Pictures), tensors.read(ROWS)
     rows.known(params.row, found, key="submit.row")
     labels = pooling.decide(found[params.row])
     submissions.write(OUT, labels.tolist())
