@@ -92,7 +92,9 @@ def leaderboard(
             if not page.is_file():
                 raise InputError(f"{page} is no file; name one with the table, such as README.md")
         meaning = {row.name: row.what for row in rows(MODELS)}
-        text = report.markdown(report.table(tables.read_json(board), meaning))
+        text = report.markdown(
+            report.table(tables.read_json(board, dict[str, dict[str, float]]), meaning)
+        )
         if check is not None and report.put(check, text) != check.read_text(encoding="utf-8"):
             raise InputError(
                 f"{check}: the table is stale; run `clipworks leaderboard --write {check}`"
@@ -133,6 +135,8 @@ def reference(
     from clipworks.settings.reference import reference as text
 
     def main() -> None:
+        if _sibling():
+            raise InputError("this is a sibling's folder; run it in the project's top folder")
         if write is None:
             typer.echo(text(), nl=False)
         else:

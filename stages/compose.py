@@ -31,7 +31,12 @@ def main() -> None:
         ) as talk,
     ):
         if chat.engine == "replay":
-            found.add(replay.combinations(Path(chat.replay.folder), names))
+            groups, others = replay.combinations(Path(chat.replay.folder), names)
+            found.add(groups, {"fewer_than_two": others})
+            if others:
+                print(
+                    f"compose: {others:,} more of the recordings name fewer than two of the classes"
+                )
         else:
             shown = combinations.draw_rounds(
                 names, rounds=params.rounds, shown=params.shown, seed=base.seed

@@ -1,5 +1,6 @@
 """Outputs that are whole files of another form than their stage wrote: edited by hand, or another's."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def other(path: Path, content: Any) -> None:
        stage="caption", needs=["data/compose"], path="data/compose/combinations.json", content="null")  # fmt: skip
 @wrong("a table of captions with other columns", r"filter/captions\.parquet has no column b?'source'",
        stage="cooccurrence", needs=["data/filter"], path="data/filter/captions.parquet")  # fmt: skip
-@wrong("a table of replies with other columns", r"caption/replies\.parquet has no columns \['finish', 'na",
+@wrong("replies to filter with other columns", r"caption/replies\.parquet has no columns \['caption', 'fin",
        stage="filter", needs=["data/caption"], path="data/caption/replies.parquet")  # fmt: skip
 @wrong("captions to encode with other columns", r"filter/captions\.parquet has no columns \['caption'",
        stage="encode_captions", needs=["data/filter", "data/compose", "models/backbone"],
@@ -39,7 +40,7 @@ def other(path: Path, content: Any) -> None:
        stage="train@base", needs=ENCODED, path="data/hard_groups/groups.json", content="[]")  # fmt: skip
 @wrong("features of another file", r"tokens\.npy and offsets\.npy do not fit together; run `dvc repro enc",
        stage="train@base", needs=ENCODED, path="data/encode_captions/offsets.npy")  # fmt: skip
-@wrong("weights of another model", r"backbone models/backbone: open_clip_model\.safetensors does not fit",
+@wrong("weights of another CLIP in its place", r"backbone models/backbone: open_clip_model\.safetensors does not fit",
        stage="train@base", needs=ENCODED, path="models/backbone/open_clip_model.safetensors")  # fmt: skip
 @wrong("prompts that are none", r"base/prompts\.safetensors holds no prompts; train them again",
        stage="infer@crops", needs=[*ENCODED, "data/world", "data/compose", "models/train"],
@@ -63,12 +64,86 @@ def _(world: World, stage: str, needs: list[str], path: str, content: str = "") 
 
 @wrong(
     "no annotations of the test split",
-    r"annotations/test\.json does not exist; run `dvc repro world`",
+    r"annotations/test\.json does not exist, or is empty; run",
 )
 def _(world: World) -> None:
     world.take(*STORED, "data/ensemble", "metrics")
     Path("data/world/annotations/test.json").unlink()
     world.stage("evaluate")
+
+
+@wrong(
+    "annotations of no bytes", r"annotations/validation\.json does not exist, or is empty; run `dvc"
+)
+def _(world: World) -> None:
+    world.take(*STORED, "data/ensemble", "metrics")
+    Path("data/world/annotations/validation.json").write_bytes(b"")
+    world.stage("evaluate")
+
+
+@wrong(
+    "no model to go on from", r"models/train/ema/prompts\.safetensors does not exist; run the stage"
+)
+def _(world: World) -> None:
+    world.take(*ENCODED)
+    world.stage("train@zema")
+
+
+@wrong(
+    "weights that are no numbers",
+    r"models/backbone: weights are no finite numbers: .* in all\)",
+    change="nan",
+)
+@wrong("a CLIP of another width than its config's", r"open_clip_model\.safetensors does not fit open_clip_config",
+       change="width")  # fmt: skip
+@wrong(
+    "a mean of two colours",
+    r"preprocess_cfg\.mean is \[0, 0\]; it needs three numbers",
+    change="mean",
+)
+@wrong(
+    "a config with a key of its own",
+    r"does not fit open_clip_config\.json: .*'bogus'",
+    change="bogus",
+)
+def _(world: World, change: str) -> None:
+    from safetensors.numpy import load_file
+
+    from clipworks.clip import backbone
+
+    world.take("models/backbone")
+    weights, config = (
+        Path("models/backbone") / name for name in (backbone.WEIGHTS, backbone.CONFIG)
+    )
+    about = json.loads(config.read_text())
+    if change == "nan":
+        save_file(
+            {
+                k: v + v.dtype.type("nan") if v.dtype.kind == "f" else v
+                for k, v in load_file(weights).items()
+            },
+            weights,
+        )
+    elif change == "width":
+        about["model_cfg"]["embed_dim"] *= 2
+    elif change == "mean":
+        about["preprocess_cfg"]["mean"] = [0, 0]
+    else:
+        about["model_cfg"]["bogus"] = 1
+    config.write_text(json.dumps(about))
+    backbone.load(Path("models/backbone"))
+
+
+@wrong("a reply file of brackets", r"r/a\.json: no JSON for us \(", content="[" * 100_000)
+@wrong(
+    "a number of 5,000 digits",
+    r"r/a\.json: no JSON for us \(Exceeds the limit",
+    content=f"[{'9' * 5_000}]",
+)
+def _(world: World, content: str) -> None:
+    from clipworks.kit.files import read_json
+
+    read_json(world.put("r/a.json", content))
 
 
 @wrong(
@@ -79,7 +154,7 @@ def _(world: World) -> None:
     from clipworks.kit.classes import read_classes
     from clipworks.tuning.captions import CaptionTable
 
-    world.take("data/encode_captions", "data/classes")
+    world.take("data/encode_captions")
     path = Path("data/encode_captions/captions.parquet")
     table = pq.read_table(path)
     pq.write_table(table.filter(pa.compute.equal(table["source"], "templates")), path)

@@ -37,6 +37,8 @@ SHAPES = "allowed are .json {"
        name="combinations.json", content=[1, 2])  # fmt: skip
 @wrong("a table of replies with other columns", r"r/a\.parquet has no columns \['finish'",
        name="a.parquet", content=None)  # fmt: skip
+@wrong("captions that are one text", r"r/a\.jsonl, line 1 is of no known shape; allowed are", name="a.jsonl",
+       content='{"labels": ["dog"], "captions": "a dog sits"}')  # fmt: skip
 @wrong("a table of replies that is none", r"r/a\.parquet is no whole parquet file .*run the stage",
        name="a.parquet", content=b"PAR1")  # fmt: skip
 def _(world: World, name: str, content: Any) -> None:

@@ -88,7 +88,7 @@ def cut(path: Path) -> None:
     [
         pytest.param(Path.touch, r"the file is empty \(0 bytes\)", id="an empty image"),
         pytest.param(cut, "broken image data", id="half of an image"),
-        pytest.param(Path.mkdir, "broken image data: .*Is a directory", id="a folder for an image"),
+        pytest.param(Path.mkdir, "no plain file", id="a folder for an image"),
         pytest.param(lambda path: path.write_text("dog"), "no image format", id="text named .png"),
         pytest.param(lambda path: None, "the file does not exist", id="no image"),
         pytest.param(picture("1", (9000, 9000)), r"9000 x 9000 pixels are more than infer\.max_pixels "
@@ -174,6 +174,12 @@ def test_a_device_of_another_name_is_refused(name) -> None:
         runtime.pick_device(name, key="--device")
 
 
+def test_the_reference_is_of_the_top_folder(monkeypatch) -> None:
+    monkeypatch.chdir(Path(__file__).parent.parent / "solutions/scenes")
+    found = CliRunner().invoke(app, ["reference"])
+    assert found.exit_code == 1 and "run it in the project's top folder" in str(found.exception)
+
+
 @pytest.mark.parametrize("way", ["", "cropz"])
 def test_a_way_of_seeing_that_there_is_not_is_refused(way) -> None:
     from stages import infer
@@ -184,11 +190,12 @@ def test_a_way_of_seeing_that_there_is_not_is_refused(way) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["leaderboard"], ["graph"], ["reference"], ["leaderboard", "b.json", "--check", "page.md"],
+    [["leaderboard"], ["leaderboard", "list.json"], ["graph"], ["reference"], ["leaderboard", "b.json", "--check", "page.md"],
      ["tag", "empty.jpg", "--out", "t.csv"], ["search", "index", "a.jpg", "--model", "x:y", "--device", "gpu"]],
 )  # fmt: skip
 def test_the_console_answers_in_a_line_where_there_is_nothing(tmp_dir, words) -> None:
     (tmp_dir / "b.json").write_text('{"ensemble": {"mAP": 1.0, "CF1": 1.0, "OF1": 1.0}}')
+    (tmp_dir / "list.json").write_text("[1, 2]")
     (tmp_dir / "page.md").write_text("no table")
     for name in ("empty.jpg", "a.jpg"):
         (tmp_dir / name).touch()

@@ -32,7 +32,10 @@ def test_published_recordings_are_read_in_their_three_shapes(tmp_path) -> None:
         ("challenge", ("cup",), "1. A cup."),
         ("multi", (), "A man."),
     ]
-    assert list(replay.combinations(tmp_path, NAMES)) == [("dog", "cup"), ("car", "bus")]
+    assert replay.combinations(tmp_path, NAMES) == ([("dog", "cup"), ("car", "bus")], 0)
+    (tmp_path / "combinations.json").write_text('[["DOG", "Cup"], ["unicorn", "dog"], ["dog"]]')
+    found, others = replay.combinations(tmp_path, NAMES)
+    assert found[0] == ("dog", "cup") and others == 2
     (tmp_path / "odd.json").write_text('["a", "b"]')
     with pytest.raises(ValueError, match=r"odd\.json\[0\] is of no known shape"):
         list(replay.recordings(tmp_path))

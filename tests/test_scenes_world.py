@@ -59,7 +59,10 @@ def test_a_folder_per_class_gives_classes_and_labels(tmp_path) -> None:
     ("build", "message"),
     [
         (lambda p: None, "holds no pictures"),
-        (lambda p: picture(p / "a.jpg"), r"no classes\.json and no sub-folders"),
+        (
+            lambda p: picture(p / "a.jpg"),
+            r"no classes\.json, and a\.jpg lies in no sub-folder; write",
+        ),
         (lambda p: contest(p, labels=[0, 1]), r"labels\.csv has 2 rows where 3 are expected"),
         (lambda p: contest(p, labels=[0, 1, 2]), r"labels\.csv, line 4: label '2'; .* 0 to 1"),
         (lambda p: contest(p) and (p / "classes.json").write_text('["a"]'), "at least two"),

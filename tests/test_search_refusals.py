@@ -49,6 +49,8 @@ def test_a_sentence_needs_no_quotation_marks(album, backbone_folder) -> None:
         InputError, match=r"the sentence 'a very.*' has \d+ tokens, and this CLIP reads"
     ):
         Index.open("images.index").find("a very " * 50 + "long car")
+    with pytest.raises(InputError, match="give a sentence, an image, or both"):
+        Index.open("images.index").find("")
     with pytest.raises(InputError, match=r"text_weight: 2\.0; it must be from 0 to 1"):
         Index.open("images.index").find("a car", image="album/2.png", text_weight=2.0)
 
@@ -62,6 +64,7 @@ def test_a_sentence_needs_no_quotation_marks(album, backbone_folder) -> None:
         (["index", "nowhere", "--model", "BACKBONE"], r"'.*nowhere': no such file or folder"),
         (["index", "album", "--model", "RN50:nothing"], r"nothing"),
         (["a car", "--out", "x.pdf"], r"what is written is \.html, \.csv, \.json, \.parquet"),
+        (["a car", "--text-weight", "0.5"], r"--text-weight: it weighs a sentence against --image"),
         (["--top", "3"], r"give a sentence, --image, or both"),
         (["index", "album", "--model", "BACKBONE", "--device", "cuda"], r"--device: this machine has no cuda"),
     ],

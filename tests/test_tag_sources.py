@@ -13,7 +13,9 @@ from albums import png, shard, tag
 from PIL import Image
 from test_tagger import FLAT
 
+from clipworks.kit import files
 from clipworks.kit.errors import InputError
+from clipworks.tagging import sources
 
 
 def rows_of(path: Path) -> dict[str, list[str]]:
@@ -97,6 +99,32 @@ def test_a_link_that_leads_nowhere_is_listed_as_bad(tagger, tmp_dir) -> None:
     told = tag(tagger, ["f"], tmp_dir / "t.json")
     assert told.startswith("1 images tagged, 2 could not be read")
     assert "bad: f/gone.png: the file does not exist" in told and "bad: f/loop.png: " in told
+
+
+def test_linked_folders_are_looked_into_once_and_pipes_are_listed_as_bad(tagger, tmp_dir) -> None:
+    for name in ("album/deep", "elsewhere"):
+        (tmp_dir / name).mkdir(parents=True)
+    for name in ("album/a.png", "elsewhere/b.png"):
+        (tmp_dir / name).write_bytes(png())
+    (tmp_dir / "album/deep/up").symlink_to("..")  # in a circle
+    (tmp_dir / "album/other").symlink_to("../elsewhere")
+    (tmp_dir / "album/again").symlink_to("../elsewhere")
+    os.mkfifo(tmp_dir / "album/pipe.jpg")
+    units = sources.find(["album"])
+    assert [name for unit in units for name in unit.names] == ["a.png", "again/b.png", "pipe.jpg"]
+    assert "1 could not be read" in tag(tagger, ["album"], tmp_dir / "t.csv")
+    assert 'pipe.jpg,,,,"no plain file' in (tmp_dir / "t.csv").read_text()
+
+
+def test_two_runs_do_not_write_to_one_place(tagger, tmp_dir) -> None:
+    (tmp_dir / "album").mkdir()
+    (tmp_dir / "album/a.png").write_bytes(png())
+    with (
+        files.alone(tmp_dir / "t.csv.parts"),
+        pytest.raises(InputError, match=r"another run is at work in .*t\.csv\.parts; wait for it"),
+    ):
+        tag(tagger, ["album"], tmp_dir / "t.csv")
+    tag(tagger, ["album"], tmp_dir / "t.csv")
 
 
 def test_a_name_that_is_no_text_is_listed_as_bad_in_every_kind_of_table(tagger, tmp_dir) -> None:

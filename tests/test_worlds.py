@@ -187,15 +187,34 @@ def test_a_folders_labels_are_a_table_or_coco(album, tmp_path) -> None:
 
 @pytest.mark.parametrize("source", ["coco", "voc2007", "nuswide", "folder"])
 def test_what_is_missing_is_named_with_what_to_put_there(source, tmp_path) -> None:
-    chosen = world(source, images=tmp_path / "nowhere", told=tmp_path / "none.txt")
+    name = "none.csv" if source == "folder" else "none.txt"
+    chosen = world(source, images=tmp_path / "nowhere", told=tmp_path / name)
     with pytest.raises(InputError) as error:
         check_place(chosen, "test")
     assert "world.files.test_images: " in str(error.value) and "nowhere is no folder; give" in str(
         error.value
     )
-    assert "world.files.test_labels: " in str(error.value) and "none.txt is no file" in str(
+    assert "world.files.test_labels: " in str(error.value) and f"{name} is no file" in str(
         error.value
     )
+
+
+def test_a_folders_labels_are_no_text_and_leave_no_image_out(album, tmp_path) -> None:
+    with pytest.raises(InputError, match=r"test_labels: .*l\.txt; give a \.csv or \.parquet table"):
+        check_place(world("folder", images=album, told=tmp_path / "l.txt"), "test")
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg"}],
+        "annotations": [],
+        "categories": [{"id": i, "name": name} for i, name in enumerate(NAMES, 1)],
+    }
+    (tmp_path / "l.json").write_text(json.dumps(content))
+    chosen = world("folder", images=album, told=tmp_path / "l.json")
+    with pytest.raises(
+        InputError, match=r"says nothing of 2 images of the folder: c\.webp, deep/b\.png"
+    ):
+        list_split(chosen, "test", tmp_path / "out.json", NAMES)
+    chosen = world("coco", images=album, told=tmp_path / "l.json")
+    assert list_split(chosen, "test", tmp_path / "out.json", NAMES)["images"] == ["a.jpg"]
 
 
 def test_images_that_show_nothing_are_kept_or_dropped(tmp_path) -> None:

@@ -94,8 +94,12 @@ def check(folder: Path) -> None:
         )
 
 
-def combinations(folder: Path, class_names: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """The combinations that recordings were made for, and those of a file combinations.json."""
+def combinations(folder: Path, class_names: Sequence[str]) -> tuple[list[tuple[str, ...]], int]:
+    """The combinations that recordings were made for, and those of a file combinations.json.
+
+    Returns:
+        classes of the list that each names together, and how many name fewer than two of them.
+    """
     listed = folder / "combinations.json"
     groups: list[tuple[str, ...]] = []
     if listed.exists():
@@ -103,11 +107,11 @@ def combinations(folder: Path, class_names: Sequence[str]) -> Iterator[tuple[str
         if not isinstance(found, list) or not all(isinstance(group, list) for group in found):
             raise InputError(f"chat.replay: {listed}: allowed is a list of lists of class names")
         groups = [tuple(group) for group in found]
-    groups += [recording.names for recording in recordings(folder)]
-    for names in groups:
-        known = tuple(name for name in class_names if name in names)
-        if len(known) > 1:
-            yield known
+    groups += [one.names for one in recordings(folder) if len(one.names) > 1]
+    asked = [{str(name).lower() for name in names} for names in groups]
+    known = [tuple(name for name in class_names if name.lower() in names) for names in asked]
+    found = [names for names in known if len(names) > 1]
+    return found, len(known) - len(found)
 
 
 @contextmanager
@@ -126,7 +130,10 @@ def _read(path: Path, source: str) -> Iterator[Recording]:
         for number, line in enumerate(text.splitlines(), 1):
             with _entry(f"{path}, line {number}"):
                 entry = json.loads(line)
-                names, reply = tuple(entry["labels"]), "\n".join(entry["captions"])
+                names, sentences = tuple(entry["labels"]), entry["captions"]
+                if not isinstance(entry["labels"], list) or not isinstance(sentences, list):
+                    raise TypeError("no lists")
+                reply = "\n".join(sentences)
             yield Recording(source, names, reply, f"{path.name}:{number}")
     elif path.suffix == ".json":
         yield from _read_json(read_json(path, key="chat.replay"), path, source)

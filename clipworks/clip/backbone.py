@@ -106,7 +106,8 @@ def load(folder: Path, *, device: str | torch.device = "cpu") -> Backbone:
                 f"your own needs {CONFIG} and {WEIGHTS}, as open_clip saves them"
             )
     config = read_config(folder / CONFIG)
-    with tensors.opened(folder / WEIGHTS):
+    own = "`dvc repro backbone` writes models/backbone; weights of your own must be whole"
+    with tensors.opened(folder / WEIGHTS, made_by=own):
         pass  # whole: open_clip would not say which file is not
     text_config = config["model_cfg"]["text_cfg"]
     if "hf_model_name" in text_config or "hf_tokenizer_name" in text_config:
@@ -116,8 +117,15 @@ def load(folder: Path, *, device: str | torch.device = "cpu") -> Backbone:
         )
     try:
         model = open_clip.create_model(f"local-dir:{folder.resolve()}", device=device)
-    except RuntimeError as error:
-        first = str(error).strip().splitlines()[0]
+    except (
+        RuntimeError,
+        TypeError,
+        ValueError,
+        KeyError,
+        AssertionError,
+        ArithmeticError,
+    ) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"backbone {folder}: {WEIGHTS} does not fit {CONFIG}: {first}") from None
     return frozen(model, config["model_cfg"], config["preprocess_cfg"], name=str(folder))
 
@@ -125,8 +133,21 @@ def load(folder: Path, *, device: str | torch.device = "cpu") -> Backbone:
 def frozen(
     model: nn.Module, model_config: dict[str, Any], preprocess: dict[str, Any], *, name: str
 ) -> Backbone:
-    """A model of open_clip with what its configs say of texts and images, for inference alone."""
+    """A model of open_clip with what its configs say of texts and images, for inference alone.
+
+    Raises:
+        InputError: a weight is no number, or the configs are of no use.
+    """
     model.eval().requires_grad_(False)
+    if odd := [key for key, value in model.state_dict().items() if not value.isfinite().all()]:
+        raise InputError(
+            f"{name}: weights are no finite numbers: {', '.join(odd[:3])} ({len(odd)} in all)"
+        )
+    for key in ("mean", "std"):
+        if len(preprocess.get(key, OPENAI_MEAN)) != 3:
+            raise InputError(
+                f"{name}: preprocess_cfg.{key} is {preprocess[key]}; it needs three numbers"
+            )
     size = preprocess.get("size", model_config["vision_cfg"]["image_size"])
     return Backbone(
         model=model,

@@ -175,7 +175,7 @@ def named(word: str) -> Backbone:
     Raises:
         InputError: none of these; or see `load`.
     """
-    if Path(word).is_dir():
+    if word and Path(word).is_dir():
         return backbone.load(Path(word))
     name, colon, source = word.partition(":")
     if not colon:

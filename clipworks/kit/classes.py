@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import read_text, read_yaml
+from clipworks.kit.files import NONE, read_text, read_yaml
 
 LONGEST = 120  # letters of a class name: some thirty of the 77 tokens that CLIP reads
 
@@ -89,6 +89,8 @@ def read_synonyms(path: Path) -> Synonyms:
     Raises:
         InputError: the file is missing or not of the form `synonyms: {class: [words]}`.
     """
+    if path == NONE:
+        return Synonyms()
     if not path.exists():
         raise InputError(
             f"synonyms file {path} does not exist; data/classes/no_synonyms.yaml is an empty one"

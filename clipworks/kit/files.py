@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -10,6 +11,11 @@ from typing import Any
 import yaml
 
 from clipworks.kit.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 NONE = Path("data/none")  # stands for no file: DVC cannot depend on an empty path
 
@@ -43,6 +49,56 @@ def check_names(names: Iterable[str], folder: Path) -> None:
         raise InputError(
             f"{folder}: {', '.join(odd[:5])}: names that are no UTF-8; rename the files"
         )
+
+
+def walk(folder: Path) -> list[str]:
+    """Files under a folder, all the way down and through linked folders, relative to it, sorted.
+
+    What is no plain file (a link that leads nowhere, a pipe) is named too: whoever reads it says so. A
+    folder that is there twice, by links, is walked once.
+    """
+    found: list[str] = []
+    seen: set[str] = set()
+    for top, folders, names in os.walk(folder, followlinks=True):
+        folders.sort(key=lambda name: (Path(top, name).is_symlink(), name))
+        if (real := os.path.realpath(top)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        found += [Path(top, name).relative_to(folder).as_posix() for name in names]
+    return sorted(found)
+
+
+def state(path: Path) -> tuple[str, int, int]:
+    """What tells a file from another state of itself: its name, size and time of change.
+
+    Raises:
+        InputError: it went.
+    """
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    return str(path), found.st_size, found.st_mtime_ns
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Work in a folder of one's own; Windows has no such locks, and goes without.
+
+    Raises:
+        InputError: another process is at work there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise InputError(
+                    f"another run is at work in {folder}; wait for it, or write to another place"
+                ) from None
+        yield
 
 
 def make_folder(folder: Path, *, key: str = "--out") -> None:
@@ -104,6 +160,13 @@ def read_json(path: Path, *, key: str = "") -> Any:
         raise InputError(
             f"{where}, line {error.lineno}, column {error.colno}: no valid JSON ({error.msg})"
         ) from None
+    except (
+        RecursionError,
+        ValueError,
+    ) as error:  # brackets by the thousand, numbers of 5,000 digits
+        raise InputError(
+            f"{key}: {path}".removeprefix(": ") + f": no JSON for us ({error})"
+        ) from None
 
 
 def read_yaml(path: Path, *, key: str = "") -> Any:
@@ -122,3 +185,7 @@ def read_yaml(path: Path, *, key: str = "") -> Any:
             line = f", line {read_text(path)[: error.position].count(chr(10)) + 1}"
         where = f"{key}: {path}" if key else str(path)
         raise InputError(f"{where}{line}: no valid YAML ({problem})") from None
+    except (RecursionError, ValueError) as error:
+        raise InputError(
+            f"{key}: {path}".removeprefix(": ") + f": no YAML for us ({error})"
+        ) from None

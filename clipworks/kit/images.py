@@ -31,6 +31,8 @@ def read(
         BadImage: missing, empty, truncated, no image, more than `max_pixels`, or too slender.
     """
     try:
+        if isinstance(source, Path) and source.exists() and not source.is_file():
+            raise BadImage("no plain file (a folder, a pipe or a device)")
         if (len(source) if isinstance(source, bytes) else source.stat().st_size) == 0:
             raise BadImage("the file is empty (0 bytes)")
         with warnings.catch_warnings():

@@ -62,6 +62,8 @@ def place(value: str) -> str:
     """
     if not value.strip():
         raise InputError(f"an empty path; {NONE} stands for nothing")
+    if value.startswith("~"):
+        raise InputError(f"{value}: ~ stands for nothing here; write the folder's whole path")
     if "\0" in value or any(len(os.fsencode(part)) > 255 for part in value.split("/")):
         raise InputError(f"{reprlib.repr(value)} is no path that a file system can have")
     return value

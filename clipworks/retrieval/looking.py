@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from clipworks.clip import backbone, encoding
 from clipworks.clip.backbone import Backbone
 from clipworks.kit.checkpoint import scratch_folder
+from clipworks.kit.files import state
 from clipworks.kit.shapes import Float, Int
 from clipworks.retrieval import measures, ranking, reranking, validation
 from clipworks.retrieval.asking import Asked
@@ -65,7 +66,7 @@ class Looking:
         key = (row.model, split, row.square, mirror)
         if key not in self._images:
             paths, folder = self._splits[split], self._models / row.model
-            stats = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in paths]
+            stats = [state(path) for path in paths]
             name = "_".join([*row.model.split("/"), split, "square" if row.square else "centre", *(["mirror"] if mirror else [])])  # fmt: skip
             kept = scratch_folder(f"search/{name}", stats, [folder / backbone.WEIGHTS])
             clip = self._load(row.model)

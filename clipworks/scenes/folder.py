@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from clipworks.kit import tables
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import NONE, check_names
+from clipworks.kit.files import NONE, check_names, walk
 from clipworks.scenes import submissions
 from clipworks.scenes.params import Folders
 
@@ -65,11 +65,7 @@ def pictures_in(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise InputError(f"{str(folder)!r} is no folder; give a folder of pictures")
     known = Image.registered_extensions()
-    names = [
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.suffix.lower() in known and (path.is_file() or path.is_symlink())
-    ]
+    names = [name for name in walk(folder) if Path(name).suffix.lower() in known]
     if not names:
         raise InputError(
             f"{folder} holds no pictures (nor do its sub-folders); known are files such as .jpg, "
@@ -93,6 +89,11 @@ def read_classes(path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _why(images: Iterable[str]) -> str:
+    loose = [name for name in images if "/" not in name]
+    return f"{loose[0]} lies in no sub-folder" if loose else "one sub-folder is no two classes"
+
+
 def read(folder: Path) -> Listed:
     """List a folder.
 
@@ -112,8 +113,8 @@ def read(folder: Path) -> Listed:
         classes = tuple(sorted(set(parents)))
     else:
         raise InputError(
-            f"{folder}: no {CLASSES} and no sub-folders of pictures named as classes; "
-            f'write {CLASSES}, such as ["kitchen", "street"]'
+            f"{folder}: no {CLASSES}, and {_why(images)}; "
+            f'write {CLASSES}, such as ["kitchen", "street"], or put every picture into a folder of its class'
         )
     labels: list[int] | None = None
     if (folder / LABELS).exists():

@@ -85,8 +85,9 @@ def query(
     ] = None,
     folder: Folder = DEFAULT,
     text_weight: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="of the sentence beside an image")
-    ] = 0.5,
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="of the sentence beside an image; 0.5 unless told"),
+    ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="look at every image, also in a large index")] = False,
     device: Device = "auto",
 ) -> None:  # fmt: skip
@@ -102,8 +103,11 @@ def query(
         text = " ".join(words or [])
         if not text.strip() and image is None:
             raise InputError("give a sentence, --image, or both")
+        if text_weight is not None and (image is None or not text.strip()):
+            raise InputError("--text-weight: it weighs a sentence against --image; give both")
+        weight = 0.5 if text_weight is None else text_weight
         opened = Index.open(folder, device=device)
-        found = opened.find(text, image=image, top=top, text_weight=text_weight, exact=exact)
+        found = opened.find(text, image=image, top=top, text_weight=weight, exact=exact)
         for place, one in enumerate(found, start=1):
             typer.echo(f"{place:3d}  {one.cosine:.3f}  {one.image}")
         if out is not None:

@@ -85,7 +85,7 @@ class Embedder:
     """A CLIP that turns images into unit features, at its own size and in its own way."""
 
     def __init__(self, clip: Backbone, *, batch_size: int, device: torch.device) -> None:
-        self.clip, self._batch_size, self._device = clip, batch_size, device
+        self.clip, self.batch_size, self._device = clip, batch_size, device
 
     def image(self, image: Image.Image) -> np.ndarray:
         """The tower's input of an image: uint8 (1, size, size, 3)."""
@@ -116,7 +116,7 @@ class Embedder:
         places: list[int] = []
         parts = []
         for some, features in encoding.image_features(
-            self.clip, items, prepare, batch_size=self._batch_size, device=self._device, quiet=True
+            self.clip, items, prepare, batch_size=self.batch_size, device=self._device, quiet=True
         ):
             places += some
             parts.append(F.normalize(features[0], dim=1).half().numpy())

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from clipworks.clip import pretrained
 from clipworks.kit import runtime
 from clipworks.kit.errors import InputError
+from clipworks.kit.files import alone
 from clipworks.retrieval import ranking
 from clipworks.search import approximate, embedding
 from clipworks.search.embedding import Embedder
@@ -104,7 +105,7 @@ class Index:
         self, text: str = "", *, image: str | Path | None = None, text_weight: float = 0.5
     ) -> Tensor:
         """The unit feature that is searched for, of shape (1, dim)."""
-        if not text.strip() and image is None:
+        if not isinstance(text, str) or (not text.strip() and image is None):
             raise InputError("give a sentence, an image, or both")
         if not 0 <= text_weight <= 1:
             raise InputError(f"text_weight: {text_weight}; it must be from 0 to 1")
@@ -160,13 +161,21 @@ def build(
         embedding.check_probe(embedder, shelf.about.probe, word)
     about = replace(about, probe=embedder.probe())
     folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder / "parts"):
+        return _build(folder, shelf, about, units, embedder, workers=workers)
+
+
+def _build(
+    folder: Path, shelf: Shelf | None, about: About, units: Sequence[sources.Unit], embedder: Embedder, *,
+    workers: int,
+) -> Made:  # fmt: skip
     known = shelf.entries() if shelf else []
     kept, jobs = embedding.plan(units, known)
     parts = folder / "parts"
     if workers:
         from clipworks.search.ray_engine import spread
 
-        spread(jobs, parts, word, batch_size=batch_size, workers=workers)
+        spread(jobs, parts, about.model, batch_size=embedder.batch_size, workers=workers)
     else:
         embedding.run(jobs, parts, embedder)
     stores = [shelf.features()] if shelf and known else []

@@ -77,7 +77,10 @@ class Shelf:
             raise InputError(
                 f"there is no index {folder}; `clipworks search index FOLDER --index {folder}` makes one"
             )
-        content: Any = files.read_json(folder / ABOUT)
+        try:
+            content: Any = files.read_json(folder / ABOUT)
+        except InputError as error:
+            raise InputError(f"{error}; make the index again") from None
         try:
             about = About(**content)
         except TypeError as error:

@@ -165,7 +165,7 @@ def _chat(params: Params, names: list[str]) -> None:
             raise InputError(f"chat.transformers.model: {model} is no folder")
     if params.chat.engine == "replay":
         folder = params.chat.replay.folder  # all is read: such files are small
-        sum(1 for _ in replay.combinations(Path(folder), names))
+        replay.combinations(Path(folder), names)
         replay.ReplayEngine(folder)
 
 

@@ -146,8 +146,10 @@ def _is_bound(value: Any) -> bool:
 
 def _bounds(text: str) -> str:
     signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-    parts = [f"{signs[k]} {v}" for k, v in re.findall(r"\b(ge|gt|le|lt)=([\d.]+)", text)]
-    return ", ".join(parts)
+    parts = [
+        f"{signs[k]} {v}" for k, v in re.findall(r"\b(ge|gt|le|lt)=(-?[\d.]+(?:e[-+]?\d+)?)", text)
+    ]
+    return ", ".join(part.removesuffix(".0") for part in parts)
 
 
 def _comments(text: str) -> dict[str, str]:

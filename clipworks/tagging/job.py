@@ -88,9 +88,14 @@ def judge(
     return parts
 
 
+def place(out: Path) -> Path:
+    """The folder of a table's parts."""
+    return out.with_name(f"{out.name}.parts")
+
+
 def plan(tagger: Tagger, units: Sequence[Unit], out: Path, seeing: Seeing, precision: str) -> Parts:
     """Where the parts will lie, beside the table; what is there of other images or taggers goes."""
-    folder = out.with_name(f"{out.name}.parts")
+    folder = place(out)
     folder.mkdir(parents=True, exist_ok=True)
     key = _key(tagger, seeing, precision)
     files = [folder / f"{_digest(key, unit)}.safetensors" for unit in units]

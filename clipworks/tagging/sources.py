@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import printable
+from clipworks.kit.files import printable, walk
 
 FILES_A_UNIT = int(os.environ.get("CLIPWORKS_TAG_FILES", "256"))  # a kill loses at most so many
 LARGEST = 500_000_000  # bytes of one image in an archive
@@ -124,12 +124,8 @@ def _once(units: Sequence[Unit]) -> list[Unit]:
 
 def _folder(path: Path, but: Path | None = None) -> list[Unit]:
     """Images under a folder, all the way down; shards and tables too, but for those of an index. A link
-    that leads nowhere stays with its name, to be listed as bad."""
-    found = sorted(
-        p.relative_to(path).as_posix()
-        for p in path.rglob("*")
-        if p.is_file() or (p.is_symlink() and not p.exists() and _is_image(p))
-    )
+    that leads nowhere or a pipe stays with its name, to be listed as bad."""
+    found = [name for name in walk(path) if (path / name).is_file() or _is_image(Path(name))]
     ours = {Path(name).parent for name in found if re.fullmatch(INDEX, Path(name).name)}
     found = [
         name

@@ -10,7 +10,7 @@ from clipworks.clip import pretrained
 from clipworks.kit import runtime
 from clipworks.kit.classes import read_classes
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import make_place
+from clipworks.kit.files import alone, make_place
 from clipworks.tagging import job, page, sources, table, thresholds
 from clipworks.tagging.eye import Seeing
 from clipworks.tagging.job import Parts
@@ -75,6 +75,25 @@ def tag(
     if tags_per_image is not None:
         thresholds.check_many(tags_per_image, len(tagger.classes))
     units = sources.find(words, but=out)
+    with alone(job.place(out)):
+        return _tag(
+            tagger, units, out, seeing, tags_per_image=tags_per_image, batch_size=batch_size,
+            precision=precision, device=device, workers=workers,
+        )  # fmt: skip
+
+
+def _tag(
+    tagger: Tagger,
+    units: Sequence[sources.Unit],
+    out: Path,
+    seeing: Seeing,
+    *,
+    tags_per_image: float | None,
+    batch_size: int,
+    precision: str,
+    device: str,
+    workers: int,
+) -> str:
     if workers:
         from clipworks.tagging.ray_engine import judge
 

@@ -40,7 +40,7 @@ def write(
 
 
 def labels_of(path: Path, class_names: Sequence[str], files: Sequence[str]) -> np.ndarray | None:
-    """Labels of some images, in their order, int8 of shape (image, class); None where the file is empty:
+    """Labels of some images, in their order, int8 of shape (image, class); None where the file holds null:
     nothing is known."""
     if not _told(path):
         return None
@@ -52,10 +52,10 @@ def labels_of(path: Path, class_names: Sequence[str], files: Sequence[str]) -> n
 
 
 def _told(path: Path) -> bool:
-    """Whether the world stage was told labels."""
-    if not path.exists():
-        raise InputError(f"{path} does not exist; run `dvc repro world`")
-    return path.stat().st_size > 0
+    """Whether the world stage was told labels; it writes null where it was not."""
+    if not path.exists() or not path.stat().st_size:
+        raise InputError(f"{path} does not exist, or is empty; run `dvc repro world`")
+    return path.stat().st_size > len(UNKNOWN) or path.read_text(encoding="utf-8") != UNKNOWN
 
 
 def read_labels(path: Path, class_names: Sequence[str]) -> tuple[list[str], np.ndarray]:
@@ -177,6 +177,7 @@ def objects_of(
     return found
 
 
+UNKNOWN = "null\n"  # annotations of images of which nothing is known
 _ID = (int, str)  # COCO has numbers; what is converted to its form often has texts
 PARTS: dict[str, dict[str, Any]] = {
     "images": {"id": _ID, "file_name": str},

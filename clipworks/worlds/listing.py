@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import NONE, check_names
+from clipworks.kit.files import NONE, check_names, walk
 from clipworks.kit.tables import write_json
 from clipworks.worlds import coco, labels, nuswide, voc
 from clipworks.worlds.params import World
@@ -49,7 +49,7 @@ class Found:
 
 
 def list_split(world: World, split: Split, out: Path, class_names: Sequence[str]) -> dict[str, Any]:
-    """List a split's images, and write its annotations to `out`; an empty file where none are known.
+    """List a split's images, and write its annotations to `out`; null where none are known.
 
     Returns:
         {"folder", "images"}, as data/world/SPLIT.json holds it.
@@ -61,13 +61,20 @@ def list_split(world: World, split: Split, out: Path, class_names: Sequence[str]
     folder, told = places(world, split)
     out.parent.mkdir(parents=True, exist_ok=True)
     if folder is None:
-        out.write_text("", encoding="utf-8")
+        out.write_text(coco.UNKNOWN, encoding="utf-8")
         return {"folder": "", "images": []}
     check_place(world, split)
     limit = getattr(world, split)
     if told is not None and told.suffix == ".json":
         drop = world.without_labels == "drop"
         images = coco.list_split(told, out, class_names, limit=limit, drop=drop)
+        if world.source == "folder" and not (limit or drop):
+            listed = set(images)
+            if left := [name for name in files_of(folder) if name not in listed]:
+                raise InputError(
+                    f"{told} says nothing of {len(left)} images of the folder: {', '.join(left[:5])}; list each, "
+                    "take it out of the folder, or choose world.source=coco, which looks at listed images alone"
+                )
         return {"folder": folder.resolve().as_posix(), "images": images}
     found = _read(world, folder, told, class_names)
     if found.labels is not None and world.without_labels == "drop":
@@ -79,10 +86,16 @@ def list_split(world: World, split: Split, out: Path, class_names: Sequence[str]
     if not images:
         raise InputError(f"world.files.{split}_images: {folder} has no image to look at")
     if found.labels is None:
-        out.write_text("", encoding="utf-8")
+        out.write_text(coco.UNKNOWN, encoding="utf-8")
     else:
         write_json(out, coco.of_labels(images, found.labels[: len(images)], class_names))
     return {"folder": folder.resolve().as_posix(), "images": images}
+
+
+def files_of(folder: Path) -> list[str]:
+    """Image files under a folder, by their extensions."""
+    known = Image.registered_extensions()
+    return [name for name in walk(folder) if Path(name).suffix.lower() in known]
 
 
 def _check_files(images: Sequence[str], where: Path) -> None:
@@ -132,6 +145,12 @@ def check_place(world: World, split: Split) -> None:
         faults.append(f"world.files.{split}_images: {folder or NONE} is no folder; give {images}")
     if told is None and world.source != "folder":
         faults.append(f"world.files.{split}_labels: {NONE} stands there; give {wanted}")
+    elif (
+        told is not None
+        and world.source == "folder"
+        and told.suffix not in (".csv", ".parquet", ".json")
+    ):
+        faults.append(f"world.files.{split}_labels: {told}; give {wanted}")
     elif told is not None and not told.is_file():
         faults.append(f"world.files.{split}_labels: {told} is no file; give {wanted}")
     if faults:
@@ -145,12 +164,7 @@ def _read(world: World, folder: Path, told: Path | None, class_names: Sequence[s
     if world.source == "nuswide":
         assert told is not None, "check_place"
         return Found(*nuswide.read(told, class_names))
-    known = Image.registered_extensions()
-    files = sorted(
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.suffix.lower() in known and path.is_file()
-    )
+    files = files_of(folder)
     check_names(files, folder)
     if told is None:
         return Found(files, None)

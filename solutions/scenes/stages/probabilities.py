@@ -7,6 +7,7 @@ from clipworks.clip import backbone
 from clipworks.kit import images, runtime, tables
 from clipworks.kit.checkpoint import scratch_folder
 from clipworks.kit.cli import stage
+from clipworks.kit.files import state
 from clipworks.kit.params import load
 from clipworks.scenes import cache, encoding, folder
 from clipworks.scenes.params import Base, Probabilities
@@ -31,8 +32,7 @@ def main(name: str = "") -> None:
             listed = tables.read_json(WORLD / f"{split}.json", folder.Pictures)
             paths = [Path(listed["folder"]) / image for image in listed["images"]]
             if paths:  # a folder of one's own may have no validation split
-                stats = [(path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-                about = [params.sharpen, listed, stats]
+                about = [params.sharpen, listed, [state(path) for path in paths]]
                 kept = scratch_folder(f"probabilities/{name}/{split}", about, [weights])
                 features = encoding.kept_features(
                     clip, paths, params.sharpen, folder=kept, read=images.as_stored, label=split,
