@@ -119,7 +119,7 @@ def _(world: World, change: str) -> None:
     if change == "nan":
         save_file(
             {
-                k: v + v.dtype.type("nan") if v.dtype.kind == "f" else v
+                k: np.asarray(v * np.float32("nan") if v.dtype.kind == "f" else v)
                 for k, v in load_file(weights).items()
             },
             weights,
