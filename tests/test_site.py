@@ -4,7 +4,9 @@ import json
 import re
 import shutil
 import subprocess
+from itertools import pairwise
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -56,6 +58,17 @@ def test_a_run_without_labels_has_a_page_without_figures_of_merit(run, tmp_path)
         (run / f"metrics/{name}.json").write_text("{}")
     titles = site.write(tmp_path / "r.html", {}, root=run)
     assert "Leaderboard" not in titles and "Tags" not in titles and "Pictures" in titles
+
+
+def test_names_of_curves_that_end_together_stand_apart() -> None:
+    """Six that end half-way up once sent a name to and fro for ever."""
+    ends = [50.0, 50.2, 49.8, 50.1, 49.9, 50.0]
+    frame = pd.DataFrame(
+        [{"model": f"m{i}", "epoch": e, "loss": v} for i, end in enumerate(ends) for e, v in ((0, 100.0 * (i % 2)), (1, end))]
+    )  # fmt: skip
+    found = site._lines(frame, "loss", "loss")
+    places = sorted(int(y) for y in re.findall(r'y="(\d+)" fill', found))
+    assert len(places) == 6 and all(b - a >= 12 for a, b in pairwise(places))
 
 
 def test_a_project_that_has_not_run_is_told_to(tmp_path) -> None:

@@ -155,8 +155,9 @@ def _lines(frame: pd.DataFrame, column: str, name: str) -> str:
         points = [place(x, y) for x, y in zip(own["epoch"], own[column], strict=True)]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         x, y = points[-1]
+        away = 13 if y < height / 2 else -13  # one way for each name: to and fro would never end
         while any(abs(y - other) < 13 for other in taken):
-            y += 13 if y < height / 2 else -13
+            y += away
         taken.append(y)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>')
         parts.append(
