@@ -92,6 +92,15 @@ def test_what_cannot_work_is_said_before_anything_runs(street, changes, message)
         run("check")
 
 
+def test_labels_without_a_line_are_refused_before_anything_runs(street) -> None:
+    Path("data/world/dataset/val/val_label.txt").write_text("\n")
+    set_params(street, {"world.source": "folder", "world.folder": "data/world/dataset"})
+    with pytest.raises(
+        InputError, match=r"val_label\.txt holds no line; it must hold image\$attribute"
+    ):
+        run("check")
+
+
 def test_the_contests_settings_can_be_put_in_and_pass_but_for_what_is_not_here(street) -> None:
     set_params(street, {"finetune.hard.lr": "3e-4"})
     file = SOLUTION / "data/settings/contest.yaml"

@@ -266,6 +266,15 @@ def test_a_file_name_that_is_no_text_is_refused(tmp_path) -> None:
         list_split(chosen, "test", tmp_path / "out.json", NAMES)
 
 
+def test_an_image_that_vocs_list_has_not_is_named(voc) -> None:
+    listed = voc / "ImageSets/Main/test.txt"
+    listed.write_text("000001\n000004\n")
+    with pytest.raises(
+        InputError, match=r"dog_test\.txt, line 3: '000006' is no image of .*/test\.txt"
+    ):
+        voc2007.read(listed, NAMES, difficult="negative")
+
+
 def test_a_list_that_does_not_lie_where_vocs_do_is_said_to(tmp_path) -> None:
     (tmp_path / "list.txt").write_text("000001\n")
     with pytest.raises(

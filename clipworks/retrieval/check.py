@@ -87,7 +87,11 @@ def _world(params: Params) -> None:
         if not root.is_dir():
             raise InputError(f"world.folder: {root} is no folder; it must hold train, val and test")
         for split in ("train", "val"):
-            dataset.lines(dataset.labels(root, split))  # type: ignore[arg-type]
+            path = dataset.labels(root, split)  # type: ignore[arg-type]
+            if not dataset.lines(path):
+                raise InputError(
+                    f"{path} holds no line; it must hold image$attribute$caption a line"
+                )
         dataset.queries(root)
         dataset.gallery(root)
 

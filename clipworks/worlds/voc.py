@@ -43,7 +43,9 @@ def read(
             raise InputError(f"{path} does not exist, so VOC has no class {name!r}; it has {known}")
         for number, line in enumerate(read_text(path).splitlines(), 1):
             parts = line.split()
-            if len(parts) != 2 or parts[0] not in row or parts[1] not in values:
+            if len(parts) == 2 and parts[0] not in row:
+                raise InputError(f"{path}, line {number}: {parts[0]!r} is no image of {listed}")
+            if len(parts) != 2 or parts[1] not in values:
                 raise InputError(
                     f"{path}, line {number}: {line!r}; it must be IMAGE and -1, 0 or 1"
                 )
