@@ -1,4 +1,4 @@
-"""The leaderboard: the only stage that reads test labels."""
+"""The leaderboard: the only stage that uses test labels."""
 
 from itertools import repeat
 from pathlib import Path

@@ -9,7 +9,7 @@ from clipworks.kit.params import Base, load
 from clipworks.miniature.painting import paint_split
 from clipworks.miniature.scene import check_glyphs
 from clipworks.worlds import coco
-from clipworks.worlds.listing import Split, list_split, missing
+from clipworks.worlds.listing import Split, find, missing
 from clipworks.worlds.params import World
 
 OUT = Path("data/world")
@@ -24,11 +24,13 @@ def main() -> None:
     for split in SPLITS:
         annotations = OUT / f"annotations/{split}.json"
         if params.source != "miniature":
-            listed = list_split(params, split, annotations, names)
-            if gone := missing(listed):
+            found = find(params, split, names)
+            if gone := missing(found):
                 print(
                     f"world: warning: {len(gone)} {split} images are not there: {', '.join(gone[:5])}"
                 )
+            listed = found.listed()
+            coco.keep(annotations, found.annotations)
             # The pictures stay where they lie; this says where, and DVC has no empty folder.
             (OUT / "images" / f"{split}.txt").write_text(listed["folder"] + "\n")
         else:

@@ -134,10 +134,10 @@ def _(world: World, change: str) -> None:
     backbone.load(Path("models/backbone"))
 
 
-@wrong("a reply file of brackets", r"r/a\.json: no JSON for us \(", content="[" * 100_000)
+@wrong("a reply file of brackets", r"r/a\.json is nested too deeply, or", content="[" * 100_000)
 @wrong(
     "a number of 5,000 digits",
-    r"r/a\.json: no JSON for us \(Exceeds the limit",
+    r"r/a\.json is nested too deeply, or holds a number with too many digits \(Exceeds the limit",
     content=f"[{'9' * 5_000}]",
 )
 def _(world: World, content: str) -> None:

@@ -157,8 +157,9 @@ def test_what_can_be_run_and_may_not_be_meant_is_a_warning(finished, tmp_path, m
         in found
     )
     assert "world.files.test_images: nowhere is not read, since world.source is miniature" in found
-    world.set({"world.source": "folder", "world.files.test_images": "data"})
-    assert "test_images: data is relative; experiments of --temp and" in "\n".join(
+    world.put("mine/a.jpg", b"")
+    world.set({"world.source": "folder", "world.files.test_images": "mine"})
+    assert "test_images: mine is relative; experiments of --temp and" in "\n".join(
         check.check(whole.load())
     )
     world.set({"world.source": "miniature"})

@@ -124,6 +124,7 @@ def test_two_runs_do_not_write_to_one_place(tagger, tmp_dir) -> None:
         pytest.raises(InputError, match=r"another run is at work in .*t\.csv\.parts; wait for it"),
     ):
         tag(tagger, ["album"], tmp_dir / "t.csv")
+    assert not (tmp_dir / "t.csv.parts").exists()  # nothing was left there to go on with
     tag(tagger, ["album"], tmp_dir / "t.csv")
 
 

@@ -108,11 +108,9 @@ def test_a_coco_split_is_listed_where_it_lies(tmp_path) -> None:
         ["dog"],
         [("a.jpg", 9, []), ("b.jpg", 9, [Placed("dog", (0, 0, 1, 1), 1)])],
     )
-    listed = coco.list_split(
-        tmp_path / "x.json", tmp_path / "out.json", ["dog"], limit=1, drop=False
-    )
-    assert listed == ["a.jpg"]
-    assert json.loads((tmp_path / "out.json").read_text())["annotations"] == []
+    cut = coco.cut(tmp_path / "x.json", ["dog"], limit=1, drop=False)
+    assert [entry["file_name"] for entry in cut["images"]] == ["a.jpg"]
+    assert cut["annotations"] == []
 
 
 def test_metrics_by_hand() -> None:

@@ -43,6 +43,16 @@ def test_wrong_tables_of_labels_are_refused_with_the_line(tmp_path, text, messag
         labels.read(tmp_path / "l.csv", ["a.jpg"], NAMES)
 
 
+def test_names_are_found_in_other_code_points_and_a_path_too_long_is_explained(tmp_path) -> None:
+    (tmp_path / "l.csv").write_text("image,tags\ncafe\u0301.jpg,cat\n")
+    assert labels.read(tmp_path / "l.csv", ["caf\u00e9.jpg"], NAMES).tolist() == [[0, 0, 1]]
+    (tmp_path / "l.csv").write_text("image,tags\nalbum/a.jpg,cat\n")
+    with pytest.raises(
+        InputError, match=r"no image 'album/a\.jpg' .*; names are relative to it, such as 'a\.jpg'"
+    ):
+        labels.read(tmp_path / "l.csv", ["a.jpg"], NAMES)
+
+
 def test_parquet_tags_that_are_no_text_are_refused_with_the_row(tmp_path) -> None:
     for tags in (3, [1, 2]):
         pq.write_table(
@@ -50,6 +60,17 @@ def test_parquet_tags_that_are_no_text_are_refused_with_the_row(tmp_path) -> Non
         )
         with pytest.raises(InputError, match=r"l\.parquet, row 0: .* are no tags; labels need two"):
             labels.read(tmp_path / "l.parquet", ["a.jpg"], NAMES)
+
+
+def test_coco_categories_are_the_classes_in_any_case(tmp_path) -> None:
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg"}],
+        "annotations": [{"image_id": 1, "category_id": 2, "bbox": [1, 2, 3, 4]}],
+        "categories": [{"id": 2, "name": "Cat"}, {"id": 3, "name": "dog"}],
+    }
+    (tmp_path / "i.json").write_text(json.dumps(content))
+    assert coco.labels_of(tmp_path / "i.json", ["DOG", "cat"], ["a.jpg"]).tolist() == [[0, 1]]
+    assert coco.objects_of(tmp_path / "i.json", ["DOG", "cat"], ["a.jpg"]) == [[(1, (1, 2, 4, 6))]]
 
 
 @pytest.mark.parametrize(
@@ -66,6 +87,8 @@ def test_parquet_tags_that_are_no_text_are_refused_with_the_row(tmp_path) -> Non
         ({"annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 9]}]}, r"the bbox \[0, 0, 9\]; give four"),
         ({"annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 10**400]}]}, r"bbox .*; give four"),
         ({"annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, -3, "x"]}]}, r"annotations\[0\] has the bbox"),
+        ({"annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 3, -1]}]}, r"annotations\[0\] .* no width is below 0"),
+        ({"annotations": [{"image_id": 1, "category_id": True}]}, r"has the category_id True; it must be a whole number"),
     ],
 )  # fmt: skip
 def test_wrong_entries_of_coco_are_refused_by_their_number(tmp_path, change, message) -> None:
@@ -77,4 +100,4 @@ def test_wrong_entries_of_coco_are_refused_by_their_number(tmp_path, change, mes
     }
     (tmp_path / "i.json").write_text(json.dumps({**shipped, **change}))
     with pytest.raises(InputError, match=message):
-        coco.list_split(tmp_path / "i.json", tmp_path / "out.json", NAMES, limit=0, drop=False)
+        coco.cut(tmp_path / "i.json", NAMES, limit=0, drop=False)

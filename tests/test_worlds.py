@@ -17,7 +17,7 @@ from clipworks.kit.errors import InputError
 from clipworks.kit.params import load
 from clipworks.worlds import coco
 from clipworks.worlds import voc as voc2007
-from clipworks.worlds.listing import check_place, list_split, missing
+from clipworks.worlds.listing import Found, Split, check_place, find, missing
 from clipworks.worlds.params import World
 
 ROOT = Path(__file__).parent.parent
@@ -30,6 +30,13 @@ def world(source: str, *, images: Path | None, told: Path | None, **changes: Any
     files = {**nothing, "test_images": str(images), "test_labels": str(told or "data/none")}
     more = {"source": source, "test": 0, "files": files, **changes}
     return World.model_validate({**shipped.model_dump(), **more})
+
+
+def list_split(chosen: World, split: Split, out: Path, names: list[str]) -> dict[str, Any]:
+    """What the stage does with a split."""
+    found = find(chosen, split, names)
+    coco.keep(out, found.annotations)
+    return found.listed()
 
 
 def picture(path: Path) -> None:
@@ -127,6 +134,10 @@ def test_nus_wide_is_read_where_it_lies(nus, tmp_path) -> None:
         (lambda top: (top / "Groundtruth/TrainTestLabels/Labels_dog_Test.txt").unlink(), "no class 'dog'"),
         (lambda top: (top / "Groundtruth/TrainTestLabels/Labels_dog_Test.txt").write_text("1\n"),
          r"Labels_dog_Test\.txt: 1 values for 2 images of TestImagelist\.txt"),
+        (lambda top: (top / "Groundtruth/TrainTestLabels/Labels_cat_Test.txt").write_text("0\nyes\n"),
+         r"Labels_cat_Test\.txt, value 2: 'yes'; it must be 0 or 1"),
+        (lambda top: (top / "Groundtruth").rename(top / "Truth"),
+         r"Groundtruth/TrainTestLabels is no folder; NUS-WIDE's Groundtruth must lie beside"),
         (lambda top: (top / "ImageList/TestImagelist.txt").rename(top / "ImageList/mine.txt"),
          r"world\.files\.test_labels: .*TestImagelist\.txt is no file; give ImageList/TestImagelist\.txt"),
         (lambda top: (top / "ImageList/TestImagelist.txt").write_text("zebra\\1.jpg\nzebra\\1.jpg\n"),
@@ -285,7 +296,7 @@ def test_a_list_that_does_not_lie_where_vocs_do_is_said_to(tmp_path) -> None:
 
 def test_listed_images_that_are_not_there_are_told(tmp_path) -> None:
     picture(tmp_path / "a.jpg")
-    listed = {"folder": str(tmp_path), "images": ["a.jpg", "b.jpg"]}
-    assert missing(listed) == ["b.jpg"]
+    found = Found(tmp_path, ["a.jpg", "b.jpg"], None)
+    assert missing(found) == ["b.jpg"]
     with pytest.raises(InputError, match=r"has none of the 1 listed images, such as b\.jpg"):
-        missing({**listed, "images": ["b.jpg"]})
+        missing(Found(tmp_path, ["b.jpg"], None))

@@ -122,4 +122,6 @@ def read_lists(path: Path, part: str, *, key: str) -> dict[str, list[str]]:
     found = content.get(part) if isinstance(content, dict) else None
     if not isinstance(found, dict) or not all(isinstance(v, list) for v in found.values()):
         raise InputError(f"{key}: {path} needs a part '{part}: {{name: [class, ...]}}'")
+    if empty := [str(name) for name, items in found.items() if not items]:
+        raise InputError(f"{key}: {path}: {part} {empty} list no class")
     return {str(name): [str(item) for item in items] for name, items in found.items()}

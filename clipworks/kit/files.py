@@ -84,21 +84,31 @@ def state(path: Path) -> tuple[str, int, int]:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Work in a folder of one's own; Windows has no such locks, and goes without.
+    """Work in a folder of one's own, which goes again if nothing was left there; Windows has no such
+    locks, and goes without.
 
     Raises:
         InputError: another process is at work there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise InputError(
-                    f"another run is at work in {folder}; wait for it, or write to another place"
-                ) from None
+    if fcntl is None:
         yield
+        return
+    busy = f"another run is at work in {folder}; wait for it, or write to another place"
+    lock = folder / ".lock"
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(busy) from None
+        if not lock.exists() or not os.path.samestat(os.fstat(file.fileno()), lock.stat()):
+            raise InputError(busy)  # it ended between our two calls, and took its lock with it
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)  # while it is still ours
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
 
 
 def make_folder(folder: Path, *, key: str = "--out") -> None:
@@ -134,7 +144,7 @@ def read_text(path: Path, *, key: str = "") -> str:
     Raises:
         InputError: the file is missing, a folder, or not UTF-8.
     """
-    where = f"{key}: {path}" if key else str(path)
+    where = _where(path, key)
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -156,17 +166,11 @@ def read_json(path: Path, *, key: str = "") -> Any:
     try:
         return json.loads(read_text(path, key=key))
     except json.JSONDecodeError as error:
-        where = f"{key}: {path}" if key else str(path)
         raise InputError(
-            f"{where}, line {error.lineno}, column {error.colno}: no valid JSON ({error.msg})"
+            f"{_where(path, key)}, line {error.lineno}, column {error.colno}: no valid JSON ({error.msg})"
         ) from None
-    except (
-        RecursionError,
-        ValueError,
-    ) as error:  # brackets by the thousand, numbers of 5,000 digits
-        raise InputError(
-            f"{key}: {path}".removeprefix(": ") + f": no JSON for us ({error})"
-        ) from None
+    except (RecursionError, ValueError) as error:
+        raise InputError(f"{_where(path, key)} {_BEYOND} ({error})") from None
 
 
 def read_yaml(path: Path, *, key: str = "") -> Any:
@@ -183,9 +187,14 @@ def read_yaml(path: Path, *, key: str = "") -> Any:
         problem = getattr(error, "problem", None) or getattr(error, "reason", "not readable")
         if isinstance(error, yaml.reader.ReaderError):  # a sign that no text has; it has no mark
             line = f", line {read_text(path)[: error.position].count(chr(10)) + 1}"
-        where = f"{key}: {path}" if key else str(path)
-        raise InputError(f"{where}{line}: no valid YAML ({problem})") from None
+        raise InputError(f"{_where(path, key)}{line}: no valid YAML ({problem})") from None
     except (RecursionError, ValueError) as error:
-        raise InputError(
-            f"{key}: {path}".removeprefix(": ") + f": no YAML for us ({error})"
-        ) from None
+        raise InputError(f"{_where(path, key)} {_BEYOND} ({error})") from None
+
+
+# Brackets by the thousand, numbers of 5,000 digits.
+_BEYOND = "is nested too deeply, or holds a number with too many digits"
+
+
+def _where(path: Path, key: str) -> str:
+    return f"{key}: {path}" if key else str(path)

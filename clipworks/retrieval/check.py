@@ -10,7 +10,7 @@ from clipworks.kit.errors import InputError
 from clipworks.kit.files import NONE
 from clipworks.kit.params import PARAMS, collect, load_whole
 from clipworks.kit.runtime import check_launcher, pick_device
-from clipworks.retrieval import dataset
+from clipworks.retrieval import dataset, parsed
 from clipworks.retrieval.inventory import Inventory
 from clipworks.retrieval.params import (
     Backbone,
@@ -86,14 +86,13 @@ def _world(params: Params) -> None:
         root = Path(params.world.folder)
         if not root.is_dir():
             raise InputError(f"world.folder: {root} is no folder; it must hold train, val and test")
-        for split in ("train", "val"):
-            path = dataset.labels(root, split)  # type: ignore[arg-type]
-            if not dataset.lines(path):
-                raise InputError(
-                    f"{path} holds no line; it must hold image$attribute$caption a line"
-                )
-        dataset.queries(root)
-        dataset.gallery(root)
+        parts = [Path(split, f"{split}_images") for split in ("train", "val", "test")]
+        if gone := [part.as_posix() for part in parts if not (root / part).is_dir()]:
+            raise InputError(f"world.folder: {root} has no folder {', '.join(gone)}")
+        # All label files are read: they are small, and could fail as late as anything.
+        for split in dataset.LABELLED:
+            parsed.labelled(root, split, skip_bad=params.parse.skip_bad)
+        dataset.read_truth(root / "test", dataset.gallery(root), dataset.queries(root))
 
 
 def _pretrained(model: Backbone) -> None:

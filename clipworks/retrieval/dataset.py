@@ -79,10 +79,12 @@ def file_of(folder: Path, image: str) -> Path:
     """A picture's file; the organisers write some names without their extension.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or nothing in it.
     """
     for name in (image, f"{image}.jpg"):
         if (folder / name).is_file():
+            if not (folder / name).stat().st_size:
+                raise InputError(f"{folder / name} is empty (0 bytes), and the labels name it")
             return folder / name
     raise InputError(f"{folder / image} does not exist, but the labels name it")
 
@@ -95,7 +97,7 @@ class Where(BaseModel):
 
 @dataclass(frozen=True)
 class Truth:
-    """Attributes of gallery and queries; the stage that evaluates reads them, and no other."""
+    """Attributes of gallery and queries; the stage that evaluates reads them, and `check`, which keeps nothing."""
 
     gallery: dict[str, str]
     queries: list[str]
@@ -134,20 +136,33 @@ def read_truth(folder: Path, images: Sequence[str], queries: Sequence[str]) -> T
     """What the test split shows and asks for; None where it is not known.
 
     Raises:
-        InputError: a picture without a line, or other numbers of queries and attributes.
+        InputError: one file of the two, a picture without a line, a line without a picture or without
+            an attribute, or other numbers of queries and attributes.
     """
     gallery, asked = folder / GALLERY_TRUTH, folder / QUERY_TRUTH
-    if not gallery.exists() or not asked.exists():
+    if not gallery.exists() and not asked.exists():
         return None
+    for there, other in ((gallery, asked), (asked, gallery)):
+        if not other.exists():
+            raise InputError(f"{there} lies without {other.name}; give both, or neither")
     shown: dict[str, str] = {}
     for number, line in enumerate(lines(gallery), start=1):
-        image, *rest = line.split("$")
-        if not rest:
+        image, _, rest = (part.strip() for part in line.partition("$"))
+        attribute = phrase_of(rest.partition("$")[0].strip())
+        if not image or not attribute:
             raise InputError(f"{gallery}, line {number}: an image$attribute is expected")
-        shown[image.strip()] = phrase_of(rest[0].strip())
+        if image in shown:
+            raise InputError(f"{gallery}, line {number}: {image!r} stands there twice")
+        shown[image] = attribute
     wanted = [phrase_of(line.strip()) for line in lines(asked)]
+    if "" in wanted:
+        raise InputError(f"{asked}, line {wanted.index('') + 1}: an attribute is expected")
     if missing := [name for name in images if name not in shown]:
         raise InputError(f"{gallery} has no line of {missing[0]} ({len(missing)} are missing)")
+    if unknown := sorted(set(shown) - set(images)):
+        raise InputError(
+            f"{gallery} names {unknown[0]!r}, which is no picture of the gallery ({len(unknown)} are not)"
+        )
     if len(wanted) != len(queries):
         raise InputError(f"{asked} has {len(wanted)} attributes for {len(queries)} queries")
     return Truth({name: shown[name] for name in images}, wanted)

@@ -7,13 +7,39 @@ from typing import Literal, cast
 import pyarrow as pa
 
 from clipworks.kit import tables
+from clipworks.kit.errors import InputError
 from clipworks.kit.tables import Writer
-from clipworks.retrieval.records import Kind, Record
+from clipworks.retrieval import dataset
+from clipworks.retrieval.records import Fault, Kind, Record, check, repeated
+from clipworks.retrieval.records import read as read_lines
 
 SCHEMA = pa.schema(
     {"image": pa.string(), "file": pa.string(), "kind": pa.string(), "attribute": pa.string(),
      "caption": pa.string(), "completed": pa.string()}
 )  # fmt: skip
+
+
+def labelled(
+    root: Path, split: dataset.Split, *, skip_bad: bool
+) -> tuple[list[Record], list[Path], list[Fault]]:
+    """A split's records, the files of their pictures, and what cannot be read.
+
+    Args:
+        skip_bad: leave out lines that cannot be read, and an image's second line.
+
+    Raises:
+        InputError: there are such lines and `skip_bad` is not set, no line at all, or a picture is missing.
+    """
+    path = dataset.labels(root, split)
+    if not (lines := dataset.lines(path)):
+        raise InputError(f"{path} holds no line; it must hold image$attribute$caption a line")
+    good, bad = read_lines(lines)
+    repeats = repeated(good)
+    if not skip_bad:
+        check(bad, path, repeats=repeats)
+    good = list({record.image: record for record in reversed(good)}.values())[::-1]
+    files = [dataset.file_of(dataset.images(root, split), record.image) for record in good]
+    return good, files, [*bad, *(Fault(0, "image", f"{name} is named twice") for name in repeats)]
 
 
 def write(path: Path, records: Sequence[Record], files: Sequence[Path]) -> None:

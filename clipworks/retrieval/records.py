@@ -6,6 +6,7 @@ that occur are read alike: with or without a final dot, with or without an artic
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from clipworks.kit.errors import InputError
@@ -71,6 +72,8 @@ def _one(line: str, number: int, fields: int) -> Record | Fault:
     if len(parts) < fields:
         return Fault(number, FIELDS[len(parts)], f"is missing: {len(parts)} of {fields} fields")
     image, attribute, caption, *more = parts
+    if Path(image).is_absolute() or ".." in Path(image).parts:
+        return Fault(number, "image", f"{image!r} leads out of the picture folder")
     if "," in attribute:
         flags = attribute.split(",")
         if len(flags) != FLAGS:

@@ -118,7 +118,9 @@ def read(folder: Path) -> Listed:
         )
     labels: list[int] | None = None
     if (folder / LABELS).exists():
-        labels = submissions.read(folder / LABELS, rows=len(images), classes=len(classes)).tolist()
+        labels = submissions.read(
+            folder / LABELS, rows=len(images), classes=len(classes), what="labels"
+        ).tolist()
     elif set(parents) <= set(classes):
         labels = [classes.index(parent) for parent in parents]
     return Listed(top, classes, tuple(images), None if labels is None else tuple(labels))

@@ -32,39 +32,42 @@ def write(path: Path, labels: Sequence[int]) -> None:
     frame.to_csv(path, index=False, lineterminator="\n")
 
 
-def read(path: Path, *, rows: int | None = None, classes: int | None = None) -> np.ndarray:
+def read(
+    path: Path, *, rows: int | None = None, classes: int | None = None, what: str = "submission"
+) -> np.ndarray:
     """Labels of a submission, of shape (image,).
 
     Args:
         rows: how many there must be, None for any number.
         classes: labels must be below this, None for any.
+        what: a word for the file, for messages.
 
     Raises:
         InputError: another header, ids that are not 0, 1, 2 …, a label that is no class, another
             number of rows.
     """
     if not path.is_file():
-        raise InputError(f"submission {path} does not exist, or is no file")
+        raise InputError(f"{what} {path} does not exist, or is no file")
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     except pd.errors.EmptyDataError:
         raise InputError(
-            f"submission {path} is empty; its header must be {','.join(HEADER)!r}"
+            f"{what} {path} is empty; its header must be {','.join(HEADER)!r}"
         ) from None
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise InputError(f"submission {path} is no csv file: {error}") from None
+        raise InputError(f"{what} {path} is no csv file: {error}") from None
     if not isinstance(frame.index, pd.RangeIndex):  # what pandas makes of further fields
         raise InputError(
-            f"submission {path}: lines have more fields than the header's {len(frame.columns)}"
+            f"{what} {path}: lines have more fields than the header's {len(frame.columns)}"
         )
     if list(frame.columns) != HEADER:
         raise InputError(
-            f"submission {path}: header {','.join(frame.columns)!r}; it must be {','.join(HEADER)!r}"
+            f"{what} {path}: header {','.join(frame.columns)!r}; it must be {','.join(HEADER)!r}"
         )
     for line, (given, label) in enumerate(zip(*(frame[c] for c in HEADER), strict=True)):
         if given != str(line):
             raise InputError(
-                f"submission {path}, line {line + 2}: id {given!r} where {line} belongs; ids run "
+                f"{what} {path}, line {line + 2}: id {given!r} where {line} belongs; ids run "
                 "from 0 without gaps, in order"
             )
         if not (label.isascii() and label.isdigit() and len(label) < 10) or (
@@ -72,12 +75,12 @@ def read(path: Path, *, rows: int | None = None, classes: int | None = None) -> 
         ):
             allowed = "a whole number from 0" + (f" to {classes - 1}" if classes else "")
             raise InputError(
-                f"submission {path}, line {line + 2}: label {label!r}; it must be {allowed}"
+                f"{what} {path}, line {line + 2}: label {label!r}; it must be {allowed}"
             )
     if rows is not None and len(frame) != rows:
-        raise InputError(f"submission {path} has {len(frame)} rows where {rows} are expected")
+        raise InputError(f"{what} {path} has {len(frame)} rows where {rows} are expected")
     if not len(frame):
-        raise InputError(f"submission {path} has no rows")
+        raise InputError(f"{what} {path} has no rows")
     return frame[HEADER[1]].to_numpy().astype(np.int64)
 
 

@@ -19,7 +19,7 @@ from clipworks.kit.params import GENERATED, MODELS, collect
 from clipworks.kit.runtime import check_launcher, pick_device
 from clipworks.settings import check_models
 from clipworks.settings.whole import Params
-from clipworks.worlds.listing import Split, check_place
+from clipworks.worlds.listing import Split, check_place, find, missing
 from clipworks.writing.labels import claims
 from clipworks.writing.rules import foreign_script
 
@@ -69,7 +69,7 @@ def _warnings(params: Params, names: list[str], synonyms: Synonyms) -> Iterator[
 def _checks(params: Params, names: list[str], synonyms: Synonyms) -> Iterator[Callable[[], None]]:
     yield partial(_names, params, names, synonyms)
     yield partial(_device, params)
-    yield partial(_world, params)
+    yield partial(_world, params, names)
     yield partial(_chat, params, names)
     yield partial(_kinds, params)
     yield partial(_companions, params)
@@ -111,7 +111,7 @@ def _device(params: Params) -> None:
             raise InputError(f"{halves[0]}: fp16 needs a GPU; on a CPU fp32 and bf16 are allowed")
 
 
-def _world(params: Params) -> None:
+def _world(params: Params, names: list[str]) -> None:
     if params.world.source == "miniature":
         for split in ("validation", "test"):
             if not getattr(params.world, split):
@@ -135,6 +135,9 @@ def _world(params: Params) -> None:
     for split in splits:
         try:
             check_place(params.world, split)
+            missing(
+                find(params.world, split, names)
+            )  # labels are read: they could fail as late as anything
         except InputError as error:
             faults.append(str(error))
     if faults:

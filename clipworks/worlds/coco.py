@@ -1,7 +1,6 @@
 """Annotations in COCO's instances format: the miniature world writes what COCO ships."""
 
 import json
-import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import read_json
 from clipworks.kit.tables import write_json
 from clipworks.miniature.glyphs import Placed
+from clipworks.worlds.instances import Instances, read
+
+UNKNOWN = "null\n"  # annotations of images of which nothing is known
 
 
 def write(
@@ -75,20 +76,18 @@ def read_labels(path: Path, class_names: Sequence[str]) -> tuple[list[str], np.n
     )
 
 
-def labels_in(
-    content: dict[str, list[dict[str, Any]]], class_names: Sequence[str], path: Path
-) -> np.ndarray:
+def labels_in(content: Instances, class_names: Sequence[str], path: Path) -> np.ndarray:
     """Labels of all images of what `read` read, int8 of shape (image, class).
 
     Raises:
         InputError: a class of the list is no category, or an annotation names what there is not.
     """
-    categories = {entry["id"]: entry["name"] for entry in content["categories"]}
-    if missing := sorted(set(class_names) - set(categories.values())):
-        raise InputError(
-            f"{path}: no category {missing}; its categories are {sorted(categories.values())}"
-        )
-    column = {name: i for i, name in enumerate(class_names)}
+    categories = {entry["id"]: entry["name"].lower() for entry in content["categories"]}
+    known_names = set(categories.values())
+    if missing := sorted(name for name in class_names if name.lower() not in known_names):
+        named = sorted(entry["name"] for entry in content["categories"])
+        raise InputError(f"{path}: no category {missing}; its categories are {named}")
+    column = {name.lower(): i for i, name in enumerate(class_names)}
     rows = {entry["id"]: row for row, entry in enumerate(content["images"])}
     labels = np.zeros((len(rows), len(class_names)), np.int8)
     for entry in content["annotations"]:
@@ -107,9 +106,7 @@ def labels_in(
     return labels
 
 
-def of_labels(
-    images: Sequence[str], labels: np.ndarray, class_names: Sequence[str]
-) -> dict[str, list[dict[str, Any]]]:
+def of_labels(images: Sequence[str], labels: np.ndarray, class_names: Sequence[str]) -> Instances:
     """Labels without boxes in COCO's form; what is not to be judged (-1) gets "ignore": 1."""
     found = [
         {"id": number, "image_id": int(row) + 1, "category_id": int(column) + 1}
@@ -123,13 +120,11 @@ def of_labels(
     }
 
 
-def list_split(
-    path: Path, out: Path, class_names: Sequence[str], *, limit: int, drop: bool
-) -> list[str]:
-    """List a split's images and write its annotations, cut down to them, to `out`.
+def cut(path: Path, class_names: Sequence[str], *, limit: int, drop: bool) -> Instances:
+    """A file's first images, with what is annotated of them.
 
     Args:
-        limit: at most so many images, in the order of the annotations; 0 for all.
+        limit: at most so many images, in the order of the file; 0 for all.
         drop: leave out images that show no class of the list.
 
     Raises:
@@ -151,11 +146,13 @@ def list_split(
         for entry in content["annotations"]
         if entry["image_id"] in ids
     ]
-    kept = {"images": images, "annotations": slim, "categories": content["categories"]}
-    out.write_text(
-        json.dumps(kept) + "\n", encoding="utf-8"
-    )  # indented it would take four times as long
-    return [entry["file_name"] for entry in images]
+    return {"images": images, "annotations": slim, "categories": content["categories"]}
+
+
+def keep(path: Path, content: Instances | None) -> None:
+    """Write annotations, null where nothing is known; indented they would take four times as long."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content) + "\n" if content else UNKNOWN, encoding="utf-8")
 
 
 def objects_of(
@@ -165,81 +162,14 @@ def objects_of(
     if not _told(path):
         return [[] for _ in files]
     content = read(path)
-    category = {entry["id"]: entry["name"] for entry in content["categories"]}
+    category = {entry["id"]: entry["name"].lower() for entry in content["categories"]}
+    column = {name.lower(): i for i, name in enumerate(class_names)}
     row = {name: number for number, name in enumerate(files)}
     image = {entry["id"]: row.get(entry["file_name"]) for entry in content["images"]}
     found: list[list[tuple[int, tuple[float | int, ...]]]] = [[] for _ in files]
     for entry in content["annotations"]:
         place, name = image[entry["image_id"]], category[entry["category_id"]]
-        if place is not None and name in class_names and len(entry.get("bbox") or ()) == 4:
+        if place is not None and name in column and len(entry.get("bbox") or ()) == 4:
             x, y, width, height = entry["bbox"]
-            found[place].append((class_names.index(name), (x, y, x + width, y + height)))
+            found[place].append((column[name], (x, y, x + width, y + height)))
     return found
-
-
-UNKNOWN = "null\n"  # annotations of images of which nothing is known
-_ID = (int, str)  # COCO has numbers; what is converted to its form often has texts
-PARTS: dict[str, dict[str, Any]] = {
-    "images": {"id": _ID, "file_name": str},
-    "annotations": {"image_id": _ID, "category_id": _ID},
-    "categories": {"id": _ID, "name": str},
-}
-
-
-def read(path: Path, *, key: str = "") -> dict[str, list[dict[str, Any]]]:
-    """An annotation file in COCO's instances format, with every entry that is needed there.
-
-    Raises:
-        InputError: the file is missing, no JSON, or of another form, with the part and the entry.
-    """
-    content = read_json(path, key=key)
-    form = "it must be in COCO's instances format: {images: [...], annotations: [...], categories: [...]}"
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: holds a {type(content).__name__}; {form}")
-    for part, needed in PARTS.items():
-        if not isinstance(content.get(part), list):
-            raise InputError(f"{path}: no list {part!r}; {form}")
-        for number, entry in enumerate(content[part]):
-            if wrong := _wrong(entry, needed):
-                raise InputError(f"{path}: {part}[{number}] {wrong}")
-    for part in ("images", "categories"):
-        seen: set[Any] = set()
-        for number, entry in enumerate(content[part]):
-            if entry["id"] in seen:
-                raise InputError(
-                    f"{path}: {part}[{number}] has the id {entry['id']}, which one before it has"
-                )
-            seen.add(entry["id"])
-    names = [entry["file_name"] for entry in content["images"]]
-    for number, name in enumerate(names):
-        if not name or Path(name).is_absolute() or ".." in Path(name).parts:
-            raise InputError(
-                f"{path}: images[{number}] has the file_name {name!r}; give a path within the image folder"
-            )
-    if len(set(names)) < len(names):
-        number, name = next((i, n) for i, n in enumerate(names) if n in names[:i])
-        raise InputError(f"{path}: images[{number}] is {name!r}, which stands there twice")
-    for number, entry in enumerate(content["annotations"]):
-        box = entry.get("bbox") or [0, 0, 0, 0]  # none is fine: labels need no boxes
-        if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
-            raise InputError(
-                f"{path}: annotations[{number}] has the bbox {reprlib.repr(box)}; give four numbers"
-            )
-    return content
-
-
-def _wrong(entry: Any, needed: dict[str, Any]) -> str:
-    """What is wrong with an entry; empty for nothing."""
-    if not isinstance(entry, dict):
-        return f"is {reprlib.repr(entry)}; it must have {list(needed)}"
-    for name, kind in needed.items():
-        if name not in entry:
-            return f"lacks {name!r}; it must have {list(needed)}"
-        if not isinstance(entry[name], kind):
-            allowed = "a text" if kind is str else "a whole number or a text"
-            return f"has the {name} {reprlib.repr(entry[name])}; it must be {allowed}"
-    return ""
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and abs(value) < 1e9  # which nan is not

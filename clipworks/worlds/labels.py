@@ -1,6 +1,7 @@
 """Labels of a folder's images as a table: image and tags, in CSV or parquet."""
 
 import csv
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,9 +29,14 @@ def read(path: Path, files: Sequence[str], class_names: Sequence[str]) -> np.nda
     column = {name.lower(): i for i, name in enumerate(class_names)}
     found = np.zeros((len(files), len(class_names)), np.int8)
     seen: set[str] = set()
+    alike = {unicodedata.normalize("NFC", name): name for name in files}
     for where, image, tags in _lines(path):
+        # A Mac writes é as e with an accent behind it: the same name in other code points.
+        image = image if image in row else alike.get(unicodedata.normalize("NFC", image), image)
         if image not in row:
-            raise InputError(f"{path}, {where}: there is no image {image!r} in the folder")
+            inside = next((name for name in files if image.endswith(f"/{name}")), None)
+            hint = f"; names are relative to it, such as {inside!r}" if inside else ""
+            raise InputError(f"{path}, {where}: there is no image {image!r} in the folder{hint}")
         if image in seen:
             raise InputError(f"{path}, {where}: {image!r} stands there twice")
         seen.add(image)

@@ -14,8 +14,8 @@ from PIL import Image
 
 from clipworks.kit.errors import InputError
 from clipworks.kit.files import NONE, check_names, walk
-from clipworks.kit.tables import write_json
 from clipworks.worlds import coco, labels, nuswide, voc
+from clipworks.worlds.instances import Instances
 from clipworks.worlds.params import World
 
 Split = Literal["validation", "test"]
@@ -42,32 +42,33 @@ WHERE = {
 
 @dataclass(frozen=True)
 class Found:
-    """A split's files, and their labels where they are known."""
+    """A split's files, and their annotations where they are known."""
 
+    folder: Path | None
     images: list[str]
-    labels: np.ndarray | None  # int8, (image, class)
+    annotations: Instances | None
+
+    def listed(self) -> dict[str, Any]:
+        """What data/world/SPLIT.json holds."""
+        folder = self.folder.resolve().as_posix() if self.folder else ""
+        return {"folder": folder, "images": self.images}
 
 
-def list_split(world: World, split: Split, out: Path, class_names: Sequence[str]) -> dict[str, Any]:
-    """List a split's images, and write its annotations to `out`; null where none are known.
-
-    Returns:
-        {"folder", "images"}, as data/world/SPLIT.json holds it.
+def find(world: World, split: Split, class_names: Sequence[str]) -> Found:
+    """List a split's images, and read what is known of them.
 
     Raises:
         InputError: something is missing, or does not fit the classes: now, and not when metrics are
             computed, hours later.
     """
     folder, told = places(world, split)
-    out.parent.mkdir(parents=True, exist_ok=True)
     if folder is None:
-        out.write_text(coco.UNKNOWN, encoding="utf-8")
-        return {"folder": "", "images": []}
+        return Found(None, [], None)
     check_place(world, split)
-    limit = getattr(world, split)
+    limit, drop = getattr(world, split), world.without_labels == "drop"
     if told is not None and told.suffix == ".json":
-        drop = world.without_labels == "drop"
-        images = coco.list_split(told, out, class_names, limit=limit, drop=drop)
+        annotations = coco.cut(told, class_names, limit=limit, drop=drop)
+        images = [entry["file_name"] for entry in annotations["images"]]
         if world.source == "folder" and not (limit or drop):
             listed = set(images)
             if left := [name for name in files_of(folder) if name not in listed]:
@@ -75,21 +76,19 @@ def list_split(world: World, split: Split, out: Path, class_names: Sequence[str]
                     f"{told} says nothing of {len(left)} images of the folder: {', '.join(left[:5])}; list each, "
                     "take it out of the folder, or choose world.source=coco, which looks at listed images alone"
                 )
-        return {"folder": folder.resolve().as_posix(), "images": images}
-    found = _read(world, folder, told, class_names)
-    if found.labels is not None and world.without_labels == "drop":
-        some = (found.labels == 1).any(axis=1)
-        kept = [name for name, has in zip(found.images, some, strict=True) if has]
-        found = Found(kept, found.labels[some])
-    images = found.images[: limit or None]
+        return Found(folder, images, annotations)
+    images, known = _read(world, folder, told, class_names)
+    if known is not None and drop:
+        some = (known == 1).any(axis=1)
+        images = [name for name, has in zip(images, some, strict=True) if has]
+        known = known[some]
+    images = images[: limit or None]
     _check_files(images, told or folder)
     if not images:
         raise InputError(f"world.files.{split}_images: {folder} has no image to look at")
-    if found.labels is None:
-        out.write_text(coco.UNKNOWN, encoding="utf-8")
-    else:
-        write_json(out, coco.of_labels(images, found.labels[: len(images)], class_names))
-    return {"folder": folder.resolve().as_posix(), "images": images}
+    if known is None:
+        return Found(folder, images, None)
+    return Found(folder, images, coco.of_labels(images, known[: len(images)], class_names))
 
 
 def files_of(folder: Path) -> list[str]:
@@ -109,17 +108,18 @@ def _check_files(images: Sequence[str], where: Path) -> None:
         seen.add(name)
 
 
-def missing(listed: dict[str, Any]) -> list[str]:
+def missing(found: Found) -> list[str]:
     """Listed images that are not in the folder: `infer` will name them as bad.
 
     Raises:
         InputError: none of them is there.
     """
-    folder, images = Path(listed["folder"]), listed["images"]
-    gone = [name for name in images if not (folder / name).is_file()]
-    if images and len(gone) == len(images):
+    if found.folder is None:
+        return []
+    gone = [name for name in found.images if not (found.folder / name).is_file()]
+    if len(gone) == len(found.images):
         raise InputError(
-            f"{folder} has none of the {len(images):,} listed images, such as {gone[0]}"
+            f"{found.folder} has none of the {len(gone):,} listed images, such as {gone[0]}"
         )
     return gone
 
@@ -157,15 +157,15 @@ def check_place(world: World, split: Split) -> None:
         raise InputError("\n  ".join(faults))
 
 
-def _read(world: World, folder: Path, told: Path | None, class_names: Sequence[str]) -> Found:
+def _read(
+    world: World, folder: Path, told: Path | None, class_names: Sequence[str]
+) -> tuple[list[str], np.ndarray | None]:
     if world.source == "voc2007":
         assert told is not None, "check_place"
-        return Found(*voc.read(told, class_names, difficult=world.difficult))
+        return voc.read(told, class_names, difficult=world.difficult)
     if world.source == "nuswide":
         assert told is not None, "check_place"
-        return Found(*nuswide.read(told, class_names))
+        return nuswide.read(told, class_names)
     files = files_of(folder)
     check_names(files, folder)
-    if told is None:
-        return Found(files, None)
-    return Found(files, labels.read(told, files, class_names))
+    return files, None if told is None else labels.read(told, files, class_names)

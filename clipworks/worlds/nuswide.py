@@ -30,16 +30,22 @@ def read(listed: Path, class_names: Sequence[str]) -> tuple[list[str], np.ndarra
         line.strip().replace("\\", "/") for line in read_text(listed).splitlines() if line.strip()
     ]
     truth = listed.parent.parent / "Groundtruth/TrainTestLabels"
+    if not truth.is_dir():
+        raise InputError(
+            f"{truth} is no folder; NUS-WIDE's Groundtruth must lie beside the folder of {listed.name}"
+        )
     labels = np.zeros((len(images), len(class_names)), np.int8)
     for column, name in enumerate(class_names):
         path = truth / f"Labels_{name}_{SPLITS[listed.stem]}.txt"
         if not path.exists():
             raise InputError(f"{path} does not exist, so NUS-WIDE has no class {name!r} here")
         values = read_text(path).split()
-        if len(values) != len(images) or not set(values) <= {"0", "1"}:
+        if len(values) != len(images):
             raise InputError(
                 f"{path}: {len(values)} values for {len(images)} images of {listed.name}; it must hold "
                 "0 or 1 for each"
             )
+        if odd := next((i for i, value in enumerate(values, 1) if value not in ("0", "1")), 0):
+            raise InputError(f"{path}, value {odd}: {values[odd - 1]!r}; it must be 0 or 1")
         labels[:, column] = [value == "1" for value in values]
     return images, labels

@@ -6,7 +6,7 @@ from clipworks.kit import tables
 from clipworks.kit.cli import stage
 from clipworks.kit.files import NONE
 from clipworks.kit.params import load
-from clipworks.retrieval import dataset, inventory, parsed, queries, records
+from clipworks.retrieval import dataset, inventory, parsed, queries
 from clipworks.retrieval.inventory import Inventory
 from clipworks.retrieval.params import Parse
 
@@ -20,17 +20,9 @@ def main() -> None:
     refused = {}
     found = {}
     for split in dataset.LABELLED:
-        path = dataset.labels(root, split)
-        good, bad = records.read(dataset.lines(path))
-        repeats = records.repeated(good)
-        if not params.skip_bad:
-            records.check(bad, path, repeats=repeats)
-        good = list({record.image: record for record in reversed(good)}.values())[::-1]
-        files = [dataset.file_of(dataset.images(root, split), record.image) for record in good]
+        good, files, faults = parsed.labelled(root, split, skip_bad=params.skip_bad)
         parsed.write(OUT / f"{split}.parquet", good, files)
-        refused[path.as_posix()] = [vars(fault) for fault in bad] + [
-            {"line": 0, "field": "image", "why": f"{name} is named twice"} for name in repeats
-        ]
+        refused[dataset.labels(root, split).as_posix()] = [vars(fault) for fault in faults]
         found[split] = good
     cars = [record.attribute for record in found["train"] if record.kind == "car"]
     file = Path(params.inventory)

@@ -1,4 +1,4 @@
-"""The table: the only stage that reads labels."""
+"""The table: the only stage that uses labels."""
 
 from dataclasses import asdict
 from pathlib import Path
