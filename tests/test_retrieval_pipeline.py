@@ -107,7 +107,7 @@ def test_the_fine_tuned_model_knows_how_it_wants_its_pictures(finished_street) -
 
 
 def test_results_name_their_pictures(finished_street) -> None:
-    rows, names = results.read(finished_street / "data/search/test.safetensors")
+    rows, names = results.read(finished_street / "data/search/test.safetensors", 10)
     assert names == sorted(
         p.name for p in (finished_street / "data/world/dataset/test/test_images").iterdir()
     )

@@ -90,6 +90,9 @@ def read_config(path: Path) -> dict[str, Any]:
     for part in ("model_cfg", "preprocess_cfg"):
         if not isinstance(config, dict) or not isinstance(config.get(part), dict):
             raise InputError(f"{path}: holds no part {part!r}, as open_clip writes it")
+    for tower in ("text_cfg", "vision_cfg"):
+        if not isinstance(config["model_cfg"].get(tower), dict):
+            raise InputError(f"{path}: model_cfg holds no part {tower!r}, as open_clip writes it")
     return config
 
 
@@ -107,8 +110,9 @@ def load(folder: Path, *, device: str | torch.device = "cpu") -> Backbone:
             )
     config = read_config(folder / CONFIG)
     own = "`dvc repro backbone` writes models/backbone; weights of your own must be whole"
-    with tensors.opened(folder / WEIGHTS, made_by=own):
-        pass  # whole: open_clip would not say which file is not
+    with tensors.opened(folder / WEIGHTS, made_by=own) as file:
+        if not file.keys():  # whole, and of something: open_clip would not say which file is not
+            raise InputError(f"{folder / WEIGHTS} holds no weights; {own}")
     text_config = config["model_cfg"]["text_cfg"]
     if "hf_model_name" in text_config or "hf_tokenizer_name" in text_config:
         raise InputError(

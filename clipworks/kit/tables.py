@@ -66,6 +66,7 @@ def parquet(
     stage: str = "",
     made_by: str = "run the stage that writes it again",
     columns: Sequence[str] = (),
+    form: pa.Schema | None = None,
     **options: Any,
 ) -> pq.ParquetFile:
     """A parquet file.
@@ -75,6 +76,7 @@ def parquet(
         stage: what writes it, for messages.
         made_by: what to do where it is not whole, for messages.
         columns: that it must have.
+        form: columns that it must have, in these types.
 
     Raises:
         InputError: it is missing, not whole, lacks a column, or is of another class list.
@@ -87,8 +89,12 @@ def parquet(
         raise InputError(f"{path} is no whole parquet file ({error}); {made_by}") from None
     except KeyError as error:  # a column that is read in a way of its own
         raise InputError(f"{path} has no column {error}; {made_by}") from None
-    if lacking := sorted(set(columns) - set(file.schema_arrow.names)):
+    types = {field.name: field.type for field in form or ()}
+    own = {field.name: field.type for field in file.schema_arrow}
+    if lacking := sorted({*columns, *types} - own.keys()):
         raise InputError(f"{path} has no columns {lacking}; {made_by}")
+    if odd := [name for name, kind in types.items() if own[name] != kind]:
+        raise InputError(f"{path} has columns of other types: {odd}; {made_by}")
     stored = (file.schema_arrow.metadata or {}).get(b"class_names")
     if class_names is not None and stored is not None:
         check_same(json.loads(stored), class_names, what=str(path), stage=stage)
@@ -99,12 +105,25 @@ def rows(
     path: Path,
     columns: list[str] | None = None,
     *,
+    form: pa.Schema | None = None,
     class_names: Sequence[str] | None = None,
     stage: str = "",
 ) -> Iterator[dict[str, Any]]:
-    """Rows of a parquet file, some columns or all, read in batches; `parquet` says what it raises."""
-    with parquet(path, class_names, stage=stage, columns=columns or ()) as file:
-        for batch in file.iter_batches(batch_size=ROW_GROUP, columns=columns):
+    """Rows of a parquet file, some columns or all, read in batches.
+
+    Args:
+        form: instead of columns: these, in their types, none without a value.
+
+    Raises:
+        InputError: a row without a value; `parquet` says what else.
+    """
+    names = columns if form is None else form.names
+    with parquet(path, class_names, stage=stage, columns=names or (), form=form) as file:
+        for batch in file.iter_batches(batch_size=ROW_GROUP, columns=names):
+            if form and (bare := [name for name in form.names if batch.column(name).null_count]):
+                raise InputError(
+                    f"{path}: rows without a value in {bare}; run the stage that writes it again"
+                )
             yield from batch.to_pylist()
 
 

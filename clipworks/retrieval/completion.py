@@ -7,10 +7,13 @@ Truck Minivan` is their most frequent one.) Every candidate is encoded once, who
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import pyarrow as pa
 import torch
 from torch import Tensor
 
+from clipworks.kit import tables
 from clipworks.kit.errors import InputError
 from clipworks.kit.shapes import Float
 from clipworks.retrieval.inventory import Inventory, find
@@ -54,6 +57,21 @@ def gap(caption: str, known: Inventory, *, fill: Sequence[str] = ("colour", "typ
     if not candidates:
         raise InputError(f"the inventory has no {' and no '.join(missing)} to fill in {caption!r}")
     return Gap(prefix, missing, candidates)
+
+
+FILLED = pa.schema(
+    {"image": pa.large_string(), "caption": pa.large_string(), "completed": pa.large_string(), "kept": pa.bool_()}
+)  # fmt: skip
+
+
+def read(path: Path) -> dict[str, str]:
+    """Each car's caption, completed where that was kept.
+
+    Raises:
+        InputError: the table is not as the stage wrote it.
+    """
+    rows = tables.rows(path, form=FILLED)
+    return {row["image"]: row["completed" if row["kept"] else "caption"] for row in rows}
 
 
 def gaps(

@@ -14,7 +14,9 @@ def on_validation(records: Path, found: Path) -> dict[str, float]:
     """mAP@10 of each row there, in [0, 1]."""
     listed, files = parsed.read(records)
     gallery, asked = Gallery.of(listed, files), Asked.of(listed)
-    rows, _ = results.read(found)
+    rows, names = results.read(found, len(asked.texts))
+    if names != [path.name for path in gallery.paths]:
+        raise InputError(f"{found} is of other pictures than {records}; {results.AGAIN}")
     return {
         row: float(measures.average_precision(Judged.of(top, gallery.attributes, asked.attributes)).mean())
         for row, top in rows.items()

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import pyarrow as pa
+from pydantic import BaseModel
 
 from clipworks.kit import tables
 from clipworks.kit.errors import InputError
@@ -42,6 +43,13 @@ def labelled(
     return good, files, [*bad, *(Fault(0, "image", f"{name} is named twice") for name in repeats)]
 
 
+class Query(BaseModel):
+    """A test query, as data/parse/queries.json has it."""
+
+    text: str
+    kind: Kind
+
+
 def write(path: Path, records: Sequence[Record], files: Sequence[Path]) -> None:
     """Records with the files of their pictures."""
     with Writer(path, SCHEMA) as table:
@@ -50,9 +58,13 @@ def write(path: Path, records: Sequence[Record], files: Sequence[Path]) -> None:
 
 
 def read(path: Path) -> tuple[list[Record], list[Path]]:
-    """Records, and the files of their pictures."""
+    """Records, and the files of their pictures.
+
+    Raises:
+        InputError: the table holds something else.
+    """
     records, files = [], []
-    for row in tables.rows(path, SCHEMA.names):
+    for row in tables.rows(path, form=SCHEMA):
         files.append(Path(row.pop("file")))
         records.append(Record(cast(Kind, row.pop("kind")), **row))
     return records, files
@@ -60,5 +72,5 @@ def read(path: Path) -> tuple[list[Record], list[Path]]:
 
 def queries(path: Path) -> tuple[list[str], list[Kind]]:
     """The test queries and of what kind each is."""
-    found = tables.read_json(path, list[dict[Literal["text", "kind"], str]])
+    found = tables.read_json(path, list[Query])
     return [one["text"] for one in found], [one["kind"] for one in found]

@@ -2,8 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor
+
+from clipworks.kit import tensors
+from clipworks.kit.errors import InputError
 
 State = dict[str, Tensor]
 
@@ -77,6 +81,18 @@ def greedy(
             mean, best = wider, value
             members.append(member)
     return mean.state(), members, tried
+
+
+def read(path: Path, other: State) -> State:
+    """An epoch's weights.
+
+    Raises:
+        InputError: they are of another model than `other`.
+    """
+    state: State = tensors.read(path, framework="pt")
+    if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in other.items()}:
+        raise InputError(f"{path} holds weights of another model; run `dvc repro finetune`")
+    return state
 
 
 def like(state: State, other: State) -> State:

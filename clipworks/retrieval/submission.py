@@ -5,10 +5,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from clipworks.kit import files
 from clipworks.kit.errors import InputError
 
 AT = 10
+
+
+class Chosen(BaseModel):
+    """What data/submit/chosen.json says."""
+
+    row: str
+    validation: dict[str, float]
 
 
 def text(queries: Sequence[str], names: Sequence[Sequence[str]]) -> str:

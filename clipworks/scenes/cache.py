@@ -4,6 +4,7 @@ A softmax of them gives the per-prompt probabilities of any set of prompts, so t
 pooling and thresholds are tried in seconds and no tower runs again.
 """
 
+import re
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -16,6 +17,7 @@ from clipworks.kit.errors import InputError
 from clipworks.kit.shapes import Float
 
 TEXTS = "texts.safetensors"
+AGAIN = "run `dvc repro probabilities`"
 
 
 def key(factor: float) -> str:
@@ -57,8 +59,20 @@ class Cache:
             raise InputError(
                 f"model {model!r} has no cached probabilities; {self.folder} has {self.models}"
             )
-        found = tensors.read(self.folder / model / f"{self.split}.safetensors")
-        return {**found, **tensors.read(self.folder / model / TEXTS)}
+        path = self.folder / model / f"{self.split}.safetensors"
+        found, own = tensors.read(path), tensors.read(self.folder / model / TEXTS)
+        texts = own.get("texts", np.empty(0))
+        width = (len(texts),)
+        odd = [
+            v for v in found.values() if v.ndim != 2 or v.shape[1:] != width or v.dtype.kind != "f"
+        ]
+        if texts.ndim != 2 or odd or len({len(v) for v in found.values()}) > 1:
+            raise InputError(f"{path} and {TEXTS} beside it do not fit together; {AGAIN}")
+        if not found or not all(re.fullmatch(r"cosines/[0-9.e+-]+", name) for name in found):
+            raise InputError(f"{path} holds {sorted(found)[:3]} instead of cosines; {AGAIN}")
+        if bad := [name for name, v in (found | own).items() if not np.isfinite(v).all()]:
+            raise InputError(f"{path}: {bad} hold what is no number; {AGAIN}")
+        return {**found, "texts": texts}
 
     @cached_property
     def images(self) -> int:
@@ -81,7 +95,13 @@ class Cache:
                 f"ensemble.sharpen.{model}: factor {factor:g} is not cached, {self.factors(model)} "
                 f"are; add it to probabilities.{model}.sharpen"
             )
-        return self._of(model)[key(factor)]
+        found = self._of(model)[key(factor)]
+        if model != self.models[0] and len(found) != self.images:
+            raise InputError(
+                f"{self.folder}: {model} is of {len(found)} {self.split} pictures, {self.models[0]} of "
+                f"{self.images}; {AGAIN}"
+            )
+        return found
 
     def texts(self, model: str) -> Float[np.ndarray, "prompt dim"]:
         """Unit features of all prompts."""

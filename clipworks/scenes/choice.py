@@ -19,8 +19,9 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import entr
 
+from clipworks.kit.errors import InputError
 from clipworks.kit.shapes import Float, Int
-from clipworks.scenes.cache import Cache
+from clipworks.scenes.cache import AGAIN, Cache
 from clipworks.scenes.params import Ensemble
 from clipworks.scenes.prompts import PromptSet
 from clipworks.scenes.recipes import Recipe, apply
@@ -80,7 +81,16 @@ def consensus(start: Recipe, cache: Cache, prompts: PromptSet) -> Int[np.ndarray
 
 
 def accuracy(cache: Cache, prompts: PromptSet, labels: Int[np.ndarray, " image"]) -> Objective:
-    """The share of right labels, for a choice on a labelled split."""
+    """The share of right labels, for a choice on a labelled split.
+
+    Raises:
+        InputError: there are other numbers of labels and of pictures.
+    """
+    if len(labels) != cache.images:
+        raise InputError(
+            f"{cache.folder} is of {cache.images} pictures of the {cache.split} split, and {len(labels)} have "
+            f"labels; {AGAIN}"
+        )
     return lambda recipe: float((apply(recipe, cache, prompts).argmax(axis=1) == labels).mean())
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from clipworks.kit.errors import InputError
 from clipworks.scenes import choice, pooling, rows
 from clipworks.scenes.cache import Cache
 from clipworks.scenes.prompts import PromptSet
@@ -21,7 +22,17 @@ def truths(folder: Path) -> dict[str, np.ndarray]:
 
 
 def right(truth: np.ndarray, scored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Which pictures each row labels rightly, bool of shape (image,)."""
+    """Which pictures each row labels rightly, bool of shape (image,).
+
+    Raises:
+        InputError: there are other numbers of labels and of pictures.
+    """
+    for row, values in scored.items():
+        if len(values) != len(truth):
+            raise InputError(
+                f"row {row} of data/ensemble is of {len(values)} pictures, and {len(truth)} have labels; "
+                "run `dvc repro ensemble`"
+            )
     return {row: pooling.decide(values) == truth for row, values in scored.items()}
 
 

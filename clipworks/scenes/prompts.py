@@ -101,9 +101,15 @@ class PromptSet:
 
     @classmethod
     def load(cls, path: Path) -> "PromptSet":
-        """Read what `write` wrote."""
+        """Read what `write` wrote.
+
+        Raises:
+            InputError: it holds something else.
+        """
         content = tables.read_json(path, Written)
         classes, rows = tuple(content["classes"]), content["prompts"]
+        if not rows or not {row["class"] for row in rows} <= set(classes):
+            raise InputError(f"{path} holds no prompts of its own classes; run `dvc repro prompts`")
         return cls(
             classes,
             tuple(row["text"] for row in rows),

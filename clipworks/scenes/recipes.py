@@ -5,13 +5,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel
 
 from clipworks.kit.errors import InputError
 from clipworks.kit.shapes import Float
 from clipworks.scenes import pooling
-from clipworks.scenes.cache import Cache
+from clipworks.scenes.cache import AGAIN, Cache
 from clipworks.scenes.params import Ensemble, Pooling
 from clipworks.scenes.prompts import PromptSet
+
+
+class Kept(BaseModel):
+    """A recipe as JSON keeps it."""
+
+    groups: list[str]
+    pooling: Pooling
+    scale: float
+    sharpen: dict[str, float]
+    weights: dict[str, float]
+    drop: float
 
 
 @dataclass(frozen=True)
@@ -33,7 +45,7 @@ class Recipe:
 
     @classmethod
     def load(cls, content: dict[str, Any]) -> "Recipe":
-        """Read what `dataclasses.asdict` made of a recipe and JSON kept."""
+        """Read what `dataclasses.asdict` made of a recipe and JSON kept (`Kept`)."""
         return cls(**{**content, "groups": tuple(content["groups"])})
 
 
@@ -49,6 +61,11 @@ def apply(recipe: Recipe, cache: Cache, prompts: PromptSet) -> Float[np.ndarray,
     owner = prompts.owner[rows]
     models = [model for model, weight in recipe.weights.items() if weight > 0]
     weights = [recipe.weights[model] for model in models]
+    for model in models:
+        if (there := len(cache.texts(model))) != len(prompts.texts):
+            raise InputError(
+                f"{cache.folder / model} is of {there} prompts, and there are {len(prompts.texts)}; {AGAIN}"
+            )
     cosines = [cache.cosines(model, recipe.sharpen[model])[:, rows] for model in models]
     scale = recipe.scale
     if recipe.pooling == "shared_softmax":

@@ -3,12 +3,13 @@
 import difflib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from pydantic import BaseModel
 
 from clipworks.kit.errors import InputError
-from clipworks.scenes.cache import Cache
+from clipworks.scenes.cache import AGAIN, Cache
 from clipworks.scenes.params import Ensemble
 from clipworks.scenes.prompts import PromptSet
 from clipworks.scenes.recipes import Recipe, apply
@@ -16,6 +17,13 @@ from clipworks.scenes.recipes import Recipe, apply
 MAIN = "ensemble"
 VALIDATION = "choice_validation"  # the one row that looks at labels, so `evaluate` makes it
 LADDER = ("name", "own", "imagenet", "sentences", "blur")
+
+
+class Listed(BaseModel):
+    """What data/ensemble/rows.json says."""
+
+    rows: dict[str, dict[Literal["what", "against"], str]]
+    steps: int
 
 
 @dataclass(frozen=True)
@@ -121,7 +129,12 @@ def known(name: str, found: Collection[str], *, key: str) -> None:
 
 
 def check_labels(found: Mapping[str, np.ndarray], images: Sequence[str], row: str = MAIN) -> None:
-    """Raises InputError where a drop left nothing of a picture in the row that counts."""
+    """Raises InputError where a drop left nothing of a picture in the row that counts, or rows are of
+    other pictures than are listed."""
+    if len(found[row]) != len(images):
+        raise InputError(
+            f"{len(images)} pictures are listed, and probabilities are of {len(found[row])}; {AGAIN}"
+        )
     empty = np.flatnonzero(~found[row].any(axis=1))
     if len(empty):
         names = [images[i] for i in empty[:5]]

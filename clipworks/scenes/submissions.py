@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from clipworks.kit.errors import InputError
+from clipworks.kit.files import read_text
 from clipworks.kit.shapes import Float, Int
 
 HEADER = ["id_idx", "label"]
@@ -87,7 +88,7 @@ def read(
 def known_labels(path: Path) -> Int[np.ndarray, " image"] | None:
     """Labels of a split, or None where the file has its header alone: none are known."""
     header = ",".join(HEADER)
-    return None if path.read_text(encoding="utf-8").strip() == header else read(path)
+    return None if read_text(path).strip() == header else read(path)
 
 
 def read_all(paths: Sequence[Path], *, classes: int | None = None) -> Int[np.ndarray, "run image"]:

@@ -11,6 +11,7 @@ from clipworks.clip import backbone, encoding
 from clipworks.kit import runtime
 from clipworks.kit.checkpoint import scratch_folder
 from clipworks.kit.cli import stage
+from clipworks.kit.files import state
 from clipworks.kit.params import load
 from clipworks.retrieval import completion, parsed, validation
 from clipworks.retrieval.inventory import Inventory
@@ -34,7 +35,7 @@ def main() -> None:
         clip = backbone.load(BACKBONE)
         paths = [files[i] for i in cars]
         work = partial(validation.prepare, size=clip.image_size, square=params.square)
-        about = [params.square, [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in paths]]
+        about = [params.square, [state(path) for path in paths]]
         kept = scratch_folder("complete/images", about, [BACKBONE / backbone.WEIGHTS])
         images = encoding.kept_features(
             clip, paths, work, folder=kept, batch_size=params.batch_size, device=device

@@ -7,7 +7,16 @@ import pandas as pd
 from clipworks.kit import tables
 from clipworks.kit.cli import stage
 from clipworks.kit.params import load
-from clipworks.retrieval import dataset, evaluation, measures, page, parsed, results, table
+from clipworks.retrieval import (
+    dataset,
+    evaluation,
+    measures,
+    page,
+    parsed,
+    results,
+    submission,
+    table,
+)
 from clipworks.retrieval.params import Evaluate, Search
 
 WHERE = Path("data/world/where.json")
@@ -23,8 +32,8 @@ OUT = Path("data/evaluate")
 def main() -> None:
     """Write mAP@10 and its kin of every row, and a page of queries with what was found."""
     params, rows = load("evaluate", Evaluate), load("search", Search).rows
-    places, names = results.read(FOUND / "test.safetensors")
     texts, kinds = parsed.queries(PARSED / "queries.json")
+    places, names = results.read(FOUND / "test.safetensors", len(texts))
     validation = evaluation.on_validation(PARSED / "val.parquet", FOUND / "validation.safetensors")
     truth, judged = dataset.read_truth(TRUTH, names, texts), {}
     if truth is not None:
@@ -37,7 +46,8 @@ def main() -> None:
     tables.write_json(TABLE, board)
     tables.write_json(SUMMARY, table.summary(board))
     tables.write_frame(OUT / "table.tsv", table.bars(board))
-    row = tables.read_json(CHOSEN)["row"]
+    row = tables.read_json(CHOSEN, submission.Chosen)["row"]
+    evaluation.known(row, places, key=str(CHOSEN))
     folder = dataset.images(Path(tables.read_json(WHERE, dataset.Where)["root"]), "test")
     page.write(
         OUT / "page.html", texts, places[row], [folder / name for name in names],

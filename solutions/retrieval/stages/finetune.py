@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 from clipworks.clip import backbone
 from clipworks.kit import checkpoint, runtime, tables
 from clipworks.kit.cli import stage
+from clipworks.kit.files import state
 from clipworks.kit.params import load
 from clipworks.retrieval import dataset, parsed, squares, validation
 from clipworks.retrieval.finetuning import Finetuning
@@ -28,7 +29,7 @@ def main(name: str = "") -> None:
     table, weights = TABLES / f"{params.captions}.csv", BACKBONE / backbone.WEIGHTS
     pairs = [(Path(file), title) for file, title in dataset.read_pairs(table)]
     alike = validation.alike(pairs, *parsed.read(TRAIN), params.targets)
-    stats = [(path.stat().st_size, path.stat().st_mtime_ns) for path, _ in pairs]
+    stats = [state(path) for path, _ in pairs]
     about = [base.seed, params.model_dump(), stats]
     scratch = checkpoint.scratch_folder(f"finetune/{name}", about, [table, weights, TRAIN, RECORDS])
     with runtime.measured(f"finetune_{name}", device):

@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from clipworks.kit.cli import stage
 from clipworks.kit.params import load
-from clipworks.retrieval import dataset, parsed
+from clipworks.retrieval import completion, dataset, parsed
 from clipworks.retrieval.params import Prepare
 from clipworks.retrieval.queries import encoded
 
@@ -19,8 +17,7 @@ def main() -> None:
     """Write tables as open_clip's own trainer reads them too."""
     params = load("prepare", Prepare)
     records, files = parsed.read(RECORDS)
-    frame = pd.read_parquet(COMPLETED)
-    filled = dict(zip(frame["image"], frame["completed"].where(frame["kept"], frame["caption"]), strict=True))  # fmt: skip
+    filled = completion.read(COMPLETED)
     OUT.mkdir(parents=True, exist_ok=True)
     different = 0
     for name in ("raw", "completed"):

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from safetensors.torch import load_file
-
 from clipworks.clip import backbone
 from clipworks.kit import runtime, tables
 from clipworks.kit.cli import stage
@@ -34,7 +32,7 @@ def main() -> None:
         clip.model.load_state_dict(soups.like(state, like))
         return judge(clip)
 
-    loads = [lambda file=file: load_file(str(file)) for file in files]
+    loads = [lambda file=file: soups.read(file, like) for file in files]
     with runtime.measured("soup", device):
         alone = [value(load()) for load in loads]
         greedy, members, tried = soups.greedy(loads, alone, value)

@@ -18,11 +18,11 @@ CHOSEN = Path("data/submit/chosen.json")
 def main() -> None:
     """Write the JSON of one row, and read it back as the contest would."""
     params = load("submit", Submit)
-    rows, names = results.read(FOUND / "test.safetensors")
+    texts, _ = parsed.queries(PARSED / "queries.json")
+    rows, names = results.read(FOUND / "test.safetensors", len(texts))
     values = evaluation.on_validation(PARSED / "val.parquet", FOUND / "validation.safetensors")
     row = best_on_validation(values) if params.row == "validation" else params.row
     evaluation.known(row, rows, key="submit.row")
-    texts, _ = parsed.queries(PARSED / "queries.json")
     submission.write(OUT, texts, [[names[i] for i in top] for top in rows[row]], names)
     tables.write_json(CHOSEN, {"row": row, "validation": values})
     print(f"submit: {len(texts):,} queries by row {row} -> {OUT}")

@@ -12,7 +12,7 @@ from clipworks.scenes import drawing, evaluation, pooling, rows, table
 from clipworks.scenes.cache import Cache
 from clipworks.scenes.params import Evaluate
 from clipworks.scenes.prompts import PromptSet
-from clipworks.scenes.recipes import Recipe
+from clipworks.scenes.recipes import Kept, Recipe
 
 LABELS = Path("data/world/labels")
 PROMPTS = Path("data/prompts/prompts.json")
@@ -26,9 +26,9 @@ OUT = Path("data/evaluate")
 def main() -> None:
     """Write accuracy, interval and McNemar's p of every row, and one row's confusion matrix."""
     params, prompts = load("evaluate", Evaluate), PromptSet.load(PROMPTS)
-    truth, about = evaluation.truths(LABELS), tables.read_json(ENSEMBLE / "rows.json")
+    truth, about = evaluation.truths(LABELS), tables.read_json(ENSEMBLE / "rows.json", rows.Listed)
     scored = {split: tensors.read(ENSEMBLE / f"{split}.safetensors") for split in truth}
-    choices = tables.read_json(ENSEMBLE / "choices.json")
+    choices = tables.read_json(ENSEMBLE / "choices.json", dict[str, Kept])
     if len(truth) == 2:
         chosen, made = evaluation.choose_on_validation(
             Recipe.load(choices["fixed"]),
