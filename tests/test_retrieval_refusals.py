@@ -3,13 +3,19 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from retrieving import SOLUTION, run
+from safetensors.numpy import save_file
 from thimble import set_params
 from typer.testing import CliRunner
 
 from clipworks.commands import app
+from clipworks.kit import tensors
 from clipworks.kit.errors import InputError
 from clipworks.retrieval import check, dataset, parsed
 
@@ -143,6 +149,50 @@ def test_a_folder_one_level_off_is_told_what_it_lacks(street) -> None:
         match=r"data/world has no folder train/train_images, val/val_images, test/test_im",
     ):
         run("check")
+
+
+FOUND = "data/search/test.safetensors"
+
+
+def rewritten(path: Path, change: Any) -> None:
+    """A stored file with another content of the same kind."""
+    if path.suffix == ".json":
+        path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    elif path.suffix == ".parquet":
+        pq.write_table(change(pq.read_table(path)), path)
+    else:
+        with tensors.opened(path, framework="np") as file:
+            about = file.metadata()
+        save_file(change(tensors.read(path)), path, metadata=about)
+
+
+@pytest.mark.parametrize(
+    ("stage", "file", "change", "message"),
+    [
+        ("prepare", "data/parse/train.parquet", lambda t: t.drop_columns("caption"),
+         r"train\.parquet has no columns \['caption'\]; run the stage"),
+        ("prepare", "data/parse/train.parquet", lambda t: t.set_column(4, "caption", pa.array(range(36))),
+         r"train\.parquet has columns of other types: \['caption'\]"),
+        ("prepare", "data/parse/train.parquet", lambda t: t.set_column(4, "caption", pa.nulls(36, pa.string())),
+         r"train\.parquet: rows without a value in \['caption'\]"),
+        ("prepare", "data/complete/completed.parquet", lambda t: t.drop_columns("kept"),
+         r"completed\.parquet has no columns \['kept'\]"),
+        ("soup", "models/finetune/completed/epoch_01.safetensors", lambda _: {"a": np.zeros(2)},
+         r"epoch_01\.safetensors holds weights of another model; run `dvc repro finetune`"),
+        ("submit", "data/parse/queries.json", lambda c: c[1:], r"has places of shape \(10, 10\) for 9 queries"),
+        ("submit", "data/parse/queries.json", lambda c: [{"text": "a"}], r"queries\.json is not .* \(0\.kind"),
+        ("submit", FOUND, lambda t: {k: v + 99 for k, v in t.items()}, r"has places that none of its 24 pictures"),
+        ("submit", FOUND, lambda t: {"a": np.zeros(2)}, r"test\.safetensors holds no rows; run `dvc repro search`"),
+        ("evaluate", "data/parse/val.parquet", lambda t: t.slice(1), r"validation\.safetensors.*; run `dvc repro"),
+        ("evaluate", "data/submit/chosen.json", lambda c: {**c, "row": "best"}, r"chosen\.json: no row 'best'"),
+    ],
+)  # fmt: skip
+def test_what_a_stage_stored_is_held_against_its_form(
+    own_street, stage, file, change, message
+) -> None:
+    rewritten(Path(file), change)
+    with pytest.raises(InputError, match=message):
+        run(stage)
 
 
 def test_the_contests_settings_can_be_put_in_and_pass_but_for_what_is_not_here(street) -> None:

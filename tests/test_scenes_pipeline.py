@@ -6,16 +6,19 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from conftest import made_once
 from PIL import Image
+from safetensors.numpy import save_file
 from test_pipeline import imported, rooms
 from thimble import run_sibling, set_params
 
 from clipworks.clip import encoding
-from clipworks.kit import images, tables
+from clipworks.kit import images, tables, tensors
+from clipworks.kit.errors import InputError
 from clipworks.scenes import submissions
 
 ROOT = Path(__file__).parent.parent
@@ -89,6 +92,57 @@ def copied(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     shutil.copytree(finished, tmp_path / "project")
     monkeypatch.chdir(tmp_path / "project")
     return tmp_path / "project"
+
+
+COSINES = "data/probabilities/narrow/test.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("stage", "file", "change", "message"),
+    [
+        ("probabilities@narrow", "data/prompts/prompts.json", lambda c: {**c, "classes": ["zz"]},
+         r"prompts\.json holds no prompts of its own classes; run `dvc repro prompts`"),
+        ("ensemble", "data/prompts/prompts.json", lambda c: {**c, "prompts": c["prompts"][1:]},
+         r"probabilities/narrow is of 792 prompts, and there are 791; run `dvc repro prob"),
+        ("ensemble", "data/world/test.json", lambda c: {**c, "images": c["images"][1:]},
+         r"17 pictures are listed, and probabilities are of 18"),
+        ("ensemble", COSINES, lambda t: {k: v[1:] for k, v in t.items()},
+         r"wide is of 18 test pictures, narrow of 17; run `dvc repro probabilities`"),
+        ("ensemble", COSINES, lambda t: {**t, "cosines/2": t["cosines/2"][:, 1:]},
+         r"narrow/test\.safetensors and texts\.safetensors beside it do not fit together"),
+        ("ensemble", COSINES, lambda t: {**t, "cosines/1": t["cosines/1"] * np.nan},
+         r"test\.safetensors: \['cosines/1'\] hold what is no number"),
+        ("ensemble", COSINES, lambda t: {"other": t["cosines/1"]}, r"holds \['other'\] instead of cosines"),
+        ("evaluate", "data/ensemble/rows.json", lambda c: {**c, "steps": None},
+         r"rows\.json is not as its stage wrote it \(steps"),
+        ("evaluate", "data/ensemble/choices.json", lambda c: {"fixed": {}},
+         r"choices\.json is not as its stage wrote it \(fixed\.groups"),
+        ("evaluate", "data/ensemble/test.safetensors", lambda t: {k: v[1:] for k, v in t.items()},
+         r"of data/ensemble is of 17 pictures, and 18 have labels; run `dvc repro ensemble`"),
+    ],
+)  # fmt: skip
+def test_what_a_stage_stored_is_held_against_its_form(
+    finished, tmp_path, monkeypatch, stage, file, change, message
+) -> None:
+    path = copied(finished, tmp_path, monkeypatch) / file
+    if path.suffix == ".json":
+        path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    else:
+        made = {k: np.ascontiguousarray(v) for k, v in change(tensors.read(path)).items()}
+        save_file(made, path)
+    with pytest.raises(InputError, match=message):
+        run(stage)
+
+
+def test_a_split_with_other_numbers_of_labels_is_no_ground_for_a_choice(
+    finished, tmp_path, monkeypatch
+) -> None:
+    path = copied(finished, tmp_path, monkeypatch) / "data/world/labels/validation.csv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(
+        InputError, match=r"of 12 pictures of the validation split, and 11 have labels"
+    ):
+        run("evaluate")
 
 
 def test_labels_of_the_test_split_change_no_answer(finished, tmp_path, monkeypatch) -> None:
