@@ -151,7 +151,7 @@ FORM = r"it must be in COCO's instances format"
        change=lambda c: json.dumps(c)[:-9])  # fmt: skip
 @wrong(
     "annotations in UTF-16",
-    r"x\.json is not UTF-8",
+    r"(?m)^(\s*|.*: )x\.json is not UTF-8 \(byte 0xff at 0\); save it as UTF-8$",
     change=lambda c: json.dumps(c).encode("utf-16"),
 )
 @wrong(

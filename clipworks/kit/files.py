@@ -163,8 +163,9 @@ def read_json(path: Path, *, key: str = "") -> Any:
     Raises:
         InputError: the file cannot be read, or is no JSON, with the line.
     """
+    text = read_text(path, key=key)
     try:
-        return json.loads(read_text(path, key=key))
+        return json.loads(text)
     except json.JSONDecodeError as error:
         raise InputError(
             f"{_where(path, key)}, line {error.lineno}, column {error.colno}: no valid JSON ({error.msg})"
@@ -179,14 +180,15 @@ def read_yaml(path: Path, *, key: str = "") -> Any:
     Raises:
         InputError: the file cannot be read, or is no YAML, with the line.
     """
+    text = read_text(path, key=key)
     try:
-        return yaml.load(read_text(path, key=key), _Loader)  # a safe loader, either way
+        return yaml.load(text, _Loader)  # a safe loader, either way
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or getattr(error, "reason", "not readable")
         if isinstance(error, yaml.reader.ReaderError):  # a sign that no text has; it has no mark
-            line = f", line {read_text(path)[: error.position].count(chr(10)) + 1}"
+            line = f", line {text[: error.position].count(chr(10)) + 1}"
         raise InputError(f"{_where(path, key)}{line}: no valid YAML ({problem})") from None
     except (RecursionError, ValueError) as error:
         raise InputError(f"{_where(path, key)} {_BEYOND} ({error})") from None
