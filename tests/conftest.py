@@ -1,6 +1,7 @@
 """Small real things that the tests share: a tiny CLIP on disk, a working folder, captions."""
 
 import gc
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -125,6 +126,26 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made_once(
         tmp_path_factory, "thimble", lambda folder: thimble.run_stages(thimble.copy(folder))
     )
+
+
+@pytest.fixture(scope="module")
+def values(request: pytest.FixtureRequest):
+    """Reference values of the folder that a module of parity tests names."""
+    from safetensors.numpy import load_file
+
+    return load_file(Path(request.module.FOLDER) / "values.safetensors")
+
+
+@pytest.fixture(scope="module")
+def texts(request: pytest.FixtureRequest) -> dict:
+    """Reference texts beside them."""
+    return json.loads(Path(request.module.FOLDER, "texts.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def meta(request: pytest.FixtureRequest) -> dict:
+    """What the reference values were made with."""
+    return json.loads(Path(request.module.FOLDER, "meta.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="session")

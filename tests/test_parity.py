@@ -1,6 +1,5 @@
 """The authors' numbers, from a folder of reference values (environment variable CLIPWORKS_PARITY)."""
 
-import json
 import os
 from pathlib import Path
 
@@ -27,11 +26,6 @@ FOLDER = os.environ.get("CLIPWORKS_PARITY", "")
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.skipif(not FOLDER, reason="CLIPWORKS_PARITY names no folder")
 VALUE, GRADIENT = {"rtol": 1e-5, "atol": 1e-5}, 1e-4
-
-
-@pytest.fixture(scope="module")
-def meta() -> dict:
-    return json.loads((Path(FOLDER) / "meta.json").read_text())
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,9 @@
 The folder is named by CLIPWORKS_PARITY_RETRIEVAL; any folder of the same form must pass.
 """
 
-import json
 import os
-from pathlib import Path
 
-import numpy as np
 import pytest
-from safetensors.numpy import load_file
 
 from clipworks.retrieval import (
     dataset,
@@ -21,21 +17,6 @@ from clipworks.retrieval import (
 FOLDER = os.environ.get("CLIPWORKS_PARITY_RETRIEVAL", "")
 pytestmark = pytest.mark.skipif(not FOLDER, reason="CLIPWORKS_PARITY_RETRIEVAL is not set")
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
-
-
-@pytest.fixture(scope="module")
-def values() -> dict[str, np.ndarray]:
-    return load_file(str(Path(FOLDER) / "values.safetensors"))
-
-
-@pytest.fixture(scope="module")
-def texts() -> dict:
-    return json.loads((Path(FOLDER) / "texts.json").read_text())
-
-
-@pytest.fixture(scope="module")
-def meta() -> dict:
-    return json.loads((Path(FOLDER) / "meta.json").read_text())
 
 
 def known(texts: dict, group: str) -> inventory.Inventory:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.numpy import load_file
 from test_parity_retrieval import known
 from torch.nn import functional as F
 
@@ -30,21 +29,6 @@ from clipworks.retrieval import (
 FOLDER = os.environ.get("CLIPWORKS_PARITY_RETRIEVAL", "")
 pytestmark = pytest.mark.skipif(not FOLDER, reason="CLIPWORKS_PARITY_RETRIEVAL is not set")
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
-
-
-@pytest.fixture(scope="module")
-def values() -> dict[str, np.ndarray]:
-    return load_file(str(Path(FOLDER) / "values.safetensors"))
-
-
-@pytest.fixture(scope="module")
-def texts() -> dict:
-    return json.loads((Path(FOLDER) / "texts.json").read_text())
-
-
-@pytest.fixture(scope="module")
-def meta() -> dict:
-    return json.loads((Path(FOLDER) / "meta.json").read_text())
 
 
 def test_squares(values, texts, meta) -> None:

@@ -1,6 +1,5 @@
 """What the contest's solution computes, from a folder of reference values (CLIPWORKS_PARITY_SCENES)."""
 
-import json
 import os
 import re
 from pathlib import Path
@@ -9,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.numpy import load_file
 
 import clipworks.kit.torchvision_ops  # noqa: F401
 from clipworks.clip.hand import imagenet_templates
@@ -21,21 +19,6 @@ FOLDER = os.environ.get("CLIPWORKS_PARITY_SCENES", "")
 CONTEST = Path(__file__).parent.parent / "solutions/scenes/data/templates/contest.yaml"
 pytestmark = pytest.mark.skipif(not FOLDER, reason="CLIPWORKS_PARITY_SCENES names no folder")
 CLOSE = {"rtol": 0, "atol": 1e-6}
-
-
-@pytest.fixture(scope="module")
-def values() -> dict[str, np.ndarray]:
-    return load_file(Path(FOLDER) / "values.safetensors")
-
-
-@pytest.fixture(scope="module")
-def meta() -> dict:
-    return json.loads((Path(FOLDER) / "meta.json").read_text())
-
-
-@pytest.fixture(scope="module")
-def texts() -> dict:
-    return json.loads((Path(FOLDER) / "texts.json").read_text(encoding="utf-8"))
 
 
 def owner_of(counts: np.ndarray) -> np.ndarray:
