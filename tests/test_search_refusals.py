@@ -113,3 +113,18 @@ def test_a_broken_index_says_which_file_is_not_whole(album, backbone_folder) -> 
     Path("a.index/about.json").write_text('{"model": "x"}')
     with pytest.raises(InputError, match="no index of this version"):
         Shelf.open(Path("a.index"))
+
+
+def test_a_source_that_went_is_told_and_nothing_is_forgotten(album, backbone_folder) -> None:
+    index.build(Path("a.index"), ["album"], str(backbone_folder))
+    album.rename("away")
+    for _ in range(2):
+        with pytest.raises(
+            InputError,
+            match=r"(no such file|holds no images).*a\.index was made of it: put it back",
+        ):
+            index.build(Path("a.index"), ["away"], None)
+        album.mkdir(exist_ok=True)  # there again, and empty
+    album.rmdir()
+    Path("away").rename(album)
+    assert index.build(Path("a.index"), [], None).new == 0

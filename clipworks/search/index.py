@@ -155,7 +155,17 @@ def build(
     about = About(word, list(dict.fromkeys(named)), [])
     if not about.sources:
         raise InputError("name a folder of images")
-    units = sources.find(about.sources)
+    if shelf is not None and words:
+        sources.find(words)  # before those that the index has: which of both is wrong is said
+    try:
+        units = sources.find(about.sources)
+    except InputError as error:
+        if shelf is None:
+            raise
+        # A disk that is not mounted, perhaps: nothing is forgotten for that.
+        raise InputError(
+            f"{error}; {folder} was made of it: put it back, or make a new index in another folder"
+        ) from None
     embedder = _embedder(word, batch_size, device)
     if shelf is not None:
         embedding.check_probe(embedder, shelf.about.probe, word)
