@@ -22,7 +22,7 @@ def main() -> None:
     base, params = load("base", Base), load("encode_captions", EncodeCaptions)
     names = read_classes(Path(base.classes))
     groups = [tuple(group) for group in tables.read_json(COMBINATIONS, list[list[str]])]
-    extra = read_companions(params.companions)
+    extra = read_companions(params.companions, names)
     device = runtime.pick_device(base.device)
     texts: dict[str, int] = {}
     with runtime.measured("encode_captions", device) as facts:

@@ -3,7 +3,7 @@
 import pytest
 
 from clipworks.kit.classes import Synonyms, read_classes, read_synonyms
-from clipworks.writing.labels import Labeller
+from clipworks.writing.labels import Labeller, overruled
 from clipworks.writing.replies import items
 from clipworks.writing.rules import Duplicates, reject
 
@@ -161,6 +161,18 @@ def test_a_word_claimed_by_two_classes_is_refused() -> None:
 def test_a_classs_own_name_wins_over_anothers_synonym() -> None:
     labeller = Labeller(["boat", "ship"], Synonyms(synonyms={"boat": ["ship", "vessel"]}))
     assert labeller.label("a ship") == [1] and labeller.label("a vessel") == [0]
+
+
+def test_synonyms_are_of_a_class_in_any_case_and_phrases_that_are_not_heard_are_told() -> None:
+    written = Synonyms(
+        synonyms={"Boat": ["Row-Boat", "ship"], "train": ["Boat Train"]}, other_meanings=["boat", "ship ahoy"]
+    )  # fmt: skip
+    assert Labeller(["boat", "ship"], written).label("a row boat") == [0]
+    assert overruled(["boat", "ship", "train"], written) == [
+        "'ship' of 'boat' is a class itself, and found as that",
+        "the other meaning 'boat' is a class's own name, and found as that",
+    ]
+    assert overruled(["boat", "car"], Synonyms(synonyms={"boat": ["boat", "boats"]})) == []
 
 
 def test_class_lists_are_refused_with_the_entry(tmp_path) -> None:

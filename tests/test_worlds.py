@@ -224,6 +224,14 @@ def test_a_folders_labels_are_no_text_and_leave_no_image_out(album, tmp_path) ->
         InputError, match=r"says nothing of 2 images of the folder: c\.webp, deep/b\.png"
     ):
         list_split(chosen, "test", tmp_path / "out.json", NAMES)
+    content["images"].append({"id": 2, "file_name": "z.jpg"})
+    (tmp_path / "l.json").write_text(json.dumps(content))
+    with pytest.raises(
+        InputError, match=r"there is no image 'z\.jpg' in the folder \(1 are missing\)"
+    ):
+        list_split(chosen, "test", tmp_path / "out.json", NAMES)
+    content["images"].pop()
+    (tmp_path / "l.json").write_text(json.dumps(content))
     chosen = world("coco", images=album, told=tmp_path / "l.json")
     assert list_split(chosen, "test", tmp_path / "out.json", NAMES)["images"] == ["a.jpg"]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from clipworks.kit.errors import InputError
 from clipworks.kit.files import NONE, read_text, read_yaml
@@ -20,6 +20,19 @@ class Synonyms(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     synonyms: dict[str, list[str]] = {}
     other_meanings: list[str] = []
+
+    @field_validator("synonyms")
+    @classmethod
+    def _in_any_case(cls, written: dict[str, list[str]]) -> dict[str, list[str]]:
+        found = {name.lower(): phrases for name, phrases in written.items()}
+        if len(found) < len(written):
+            twice = [name for name in written if [*map(str.lower, written)].count(name.lower()) > 1]
+            raise ValueError(f"{twice} are one class; give it one line")
+        return found
+
+    def of(self, name: str) -> list[str]:
+        """The other words of a class, which the file may write in any case."""
+        return self.synonyms.get(name.lower(), [])
 
 
 def read_classes(path: Path) -> list[str]:
@@ -77,8 +90,9 @@ def misspelt(synonyms: Synonyms, class_names: list[str]) -> list[str]:
 
     Other unknown keys are fine: one file may serve several class lists.
     """
-    bare = [name for name in class_names if name not in synonyms.synonyms]
-    unknown = [key for key in synonyms.synonyms if key not in class_names]
+    known = {name.lower() for name in class_names}
+    bare = [name for name in class_names if name.lower() not in synonyms.synonyms]
+    unknown = [key for key in synonyms.synonyms if key not in known]
     close = [(key, difflib.get_close_matches(key, bare, 1, cutoff=0.8)) for key in unknown]
     return [f"{key!r} (did you mean {found[0]!r}?)" for key, found in close if found]
 
@@ -101,8 +115,9 @@ def read_synonyms(path: Path) -> Synonyms:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "its content"
+        why = first["msg"].removeprefix("Value error, ")
         raise InputError(
-            f"synonyms file {path}: {place} has another form ({first['msg']}); allowed are "
+            f"synonyms file {path}: {place} has another form ({why}); allowed are "
             "'synonyms: {class: [word, ...]}' and 'other_meanings: [phrase, ...]'"
         ) from None
 

@@ -63,7 +63,7 @@ class Index:
         shelf = Shelf.open(Path(folder))
         if not shelf.about.images:
             raise InputError(f"the index {folder} holds no image; `clipworks search index FOLDER` puts some there")  # fmt: skip
-        embedder = _embedder(shelf.about.model, 64, device)
+        embedder = _embedder(shelf.about.model, 64, device, index=shelf.folder)
         embedding.check_probe(embedder, shelf.about.probe, shelf.about.model)
         return cls(shelf, embedder)
 
@@ -166,7 +166,7 @@ def build(
         raise InputError(
             f"{error}; {folder} was made of it: put it back, or make a new index in another folder"
         ) from None
-    embedder = _embedder(word, batch_size, device)
+    embedder = _embedder(word, batch_size, device, index=folder if shelf else None)
     if shelf is not None:
         embedding.check_probe(embedder, shelf.about.probe, word)
     about = replace(about, probe=embedder.probe())
@@ -208,9 +208,13 @@ def _build(
     return Made(len(rows), new, len(known) - len(kept), bad)
 
 
-def _embedder(word: str, batch_size: int, device: str) -> Embedder:
+def _embedder(word: str, batch_size: int, device: str, *, index: Path | None) -> Embedder:
     chosen = runtime.pick_device(device, key="--device")
-    return Embedder(pretrained.named(word), batch_size=batch_size, device=chosen)
+    try:
+        clip = pretrained.named(word)
+    except InputError as error:
+        raise InputError(f"{error} ({index} was made with it)" if index else str(error)) from None
+    return Embedder(clip, batch_size=batch_size, device=chosen)
 
 
 def plain(found: Sequence[Found]) -> list[dict[str, object]]:

@@ -20,7 +20,7 @@ from clipworks.kit.runtime import check_launcher, pick_device
 from clipworks.settings import check_models
 from clipworks.settings.whole import Params
 from clipworks.worlds.listing import Split, check_place, find, missing
-from clipworks.writing.labels import claims
+from clipworks.writing.labels import claims, overruled
 from clipworks.writing.rules import foreign_script
 
 
@@ -42,6 +42,8 @@ def _warnings(params: Params, names: list[str], synonyms: Synonyms) -> Iterator[
 
     if odd := misspelt(synonyms, names):
         yield f"base.synonyms: {params.base.synonyms} lists {', '.join(odd)}, which are no classes"
+    for line in overruled(names, synonyms):
+        yield f"base.synonyms: {params.base.synonyms}: {line}"
     sources = {"world": params.world.source, "backbone": params.backbone.source}
     if drawn := [section for section, source in sources.items() if source == "miniature"]:
         try:
@@ -72,7 +74,7 @@ def _checks(params: Params, names: list[str], synonyms: Synonyms) -> Iterator[Ca
     yield partial(_world, params, names)
     yield partial(_chat, params, names)
     yield partial(_kinds, params)
-    yield partial(_companions, params)
+    yield partial(_companions, params, names)
     yield from check_models.checks(params, names)
     yield partial(_evaluate, params, names)
     yield partial(check_launcher, params.launcher)
@@ -182,7 +184,7 @@ def _kinds(params: Params) -> None:
         )
 
 
-def _companions(params: Params) -> None:
+def _companions(params: Params, names: list[str]) -> None:
     from clipworks.tuning.companions import read_companions
 
-    read_companions(params.encode_captions.companions)
+    read_companions(params.encode_captions.companions, names)

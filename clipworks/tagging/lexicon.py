@@ -9,7 +9,7 @@ from clipworks.clip import hand, pretrained
 from clipworks.clip.backbone import Backbone
 from clipworks.kit.classes import Synonyms, read_classes, read_synonyms
 from clipworks.writing.inflections import ADVICE, warnings
-from clipworks.writing.labels import claims
+from clipworks.writing.labels import claims, overruled
 from clipworks.writing.rules import foreign_script
 
 PIECES = 3  # of one word: more, and CLIP has hardly seen it
@@ -27,6 +27,7 @@ def look_over(file: Path, backbone: str | None, synonyms: Path | None) -> list[s
     words = read_synonyms(synonyms) if synonyms else Synonyms()
     claims(names, words)
     notes = [*odd_signs(names), *(f"meaning: {line}" for line in warnings(names) if line != ADVICE)]
+    notes += [f"synonyms: {line}" for line in overruled(names, words)]
     if backbone is not None:
         clip = pretrained.named(backbone)
         notes += [*split_badly(clip, names), *alike(clip, names)]

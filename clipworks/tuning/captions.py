@@ -70,9 +70,8 @@ def templated(
         yield Row(text, "combinations", tuple(sorted(index[name] for name in names)), False)
     for name, things in companions.items():
         for thing in things:
-            if name in index:
-                text = f"a photo of a {name} and a {thing.replace('_', ' ')}."
-                yield Row(text, "companions", (index[name],), False)
+            text = f"a photo of a {name} and a {thing.replace('_', ' ')}."
+            yield Row(text, "companions", (index[name],), False)
 
 
 def table_row(row: Row, texts: dict[str, int]) -> dict[str, Any]:

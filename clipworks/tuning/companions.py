@@ -1,13 +1,18 @@
 """Things that go with rare classes and are no classes themselves, as toast with a toaster."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from clipworks.kit.errors import InputError
 from clipworks.kit.files import NONE, read_yaml
 
 
-def read_companions(path: str) -> dict[str, list[str]]:
-    """A YAML file of class -> things that go with it and are no class; {} for data/none."""
+def read_companions(path: str, class_names: Sequence[str]) -> dict[str, list[str]]:
+    """A YAML file of class -> things that go with it and are no class; {} for data/none.
+
+    Raises:
+        InputError: it has another form, names what is no class, or a class as a thing.
+    """
     if Path(path) == NONE:
         return {}
     content = read_yaml(Path(path), key="encode_captions.companions")
@@ -15,4 +20,15 @@ def read_companions(path: str) -> dict[str, list[str]]:
         raise InputError(
             f"encode_captions.companions: {path}: allowed is 'class: [thing, ...]' on every line"
         )
-    return {str(name): [str(thing) for thing in things] for name, things in content.items()}
+    found = {str(name): [str(thing) for thing in things] for name, things in content.items()}
+    own = {name.lower(): name for name in class_names}
+    if unknown := [name for name in found if name.lower() not in own]:
+        raise InputError(
+            f"encode_captions.companions: {path}: {unknown} are no classes of the list; things stand with classes"
+        )
+    if shown := [thing for things in found.values() for thing in things if thing.lower() in own]:
+        raise InputError(
+            f"encode_captions.companions: {path}: {shown} are classes themselves, and captions of them would "
+            "not be labelled so; take them out"
+        )
+    return {own[name.lower()]: things for name, things in found.items()}

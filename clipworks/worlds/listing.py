@@ -70,8 +70,12 @@ def find(world: World, split: Split, class_names: Sequence[str]) -> Found:
         annotations = coco.cut(told, class_names, limit=limit, drop=drop)
         images = [entry["file_name"] for entry in annotations["images"]]
         if world.source == "folder" and not (limit or drop):
-            listed = set(images)
-            if left := [name for name in files_of(folder) if name not in listed]:
+            there, listed = files_of(folder), set(images)
+            if strange := sorted(listed - set(there)):
+                raise InputError(
+                    f"{told}: there is no image {strange[0]!r} in the folder ({len(strange)} are missing)"
+                )
+            if left := [name for name in there if name not in listed]:
                 raise InputError(
                     f"{told} says nothing of {len(left)} images of the folder: {', '.join(left[:5])}; list each, "
                     "take it out of the folder, or choose world.source=coco, which looks at listed images alone"

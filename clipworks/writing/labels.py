@@ -26,7 +26,7 @@ def claims(class_names: Sequence[str], synonyms: Synonyms) -> dict[tuple[str, ..
     written: dict[tuple[str, ...], int | None] = {}
     owner: dict[tuple[str, ...], str] = {}
     names = [(name, [name]) for name in class_names]
-    names += [(name, synonyms.synonyms.get(name, [])) for name in class_names]
+    names += [(name, synonyms.of(name)) for name in class_names]
     for name, phrases in names:
         for phrase in phrases:
             key = tuple(words(phrase))
@@ -49,6 +49,22 @@ def claims(class_names: Sequence[str], synonyms: Synonyms) -> dict[tuple[str, ..
             raise InputError(f"synonyms: the other meaning {phrase!r} has no letters")
         written.setdefault(tuple(words(phrase)), None)
     return written
+
+
+def overruled(class_names: Sequence[str], synonyms: Synonyms) -> list[str]:
+    """Phrases of a synonyms file that are not heard, since they are the name of a class."""
+    own = {tuple(words(name)): name for name in class_names}
+    found = []
+    for name in class_names:
+        others = [p for p in synonyms.of(name) if own.get(tuple(words(p)), name) != name]
+        found += [
+            f"{phrase!r} of {name!r} is a class itself, and found as that" for phrase in others
+        ]
+    return found + [
+        f"the other meaning {phrase!r} is a class's own name, and found as that"
+        for phrase in synonyms.other_meanings
+        if tuple(words(phrase)) in own
+    ]
 
 
 class Labeller:
