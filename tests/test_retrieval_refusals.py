@@ -111,6 +111,9 @@ ASKED = "test/test_attribute.txt"
         ("train/train_label.txt", lambda text: text + "none.jpg$red Falco.$A red Falco.\n",
          r"train_images/none\.jpg does not exist, but the labels name it"),
         ("train/train_images/empty.jpg", lambda _: "", r"train_images/empty\.jpg is empty \(0 bytes\), and the"),
+        ("train/train_label.txt", lambda text: "".join(
+            line for line in text.splitlines(keepends=True) if " " in line.split("$")[1] or "," in line),
+         r"complete\.fill: the labels name no type by itself"),
         (TRUTH, lambda text: text.partition("\n")[2], r"test_label\.txt has no line of \S+ \(1 are missing\)"),
         (TRUTH, lambda text: text + "z.jpg$red Falco\n", r"names 'z\.jpg', which is no picture of the gallery"),
         (TRUTH, lambda text: text + text.partition("\n")[0], r"test_label\.txt, line \d+: .* stands there twice"),

@@ -166,6 +166,20 @@ def test_a_gap_is_filled_with_types_and_colours_and_never_with_a_brand() -> None
         assert not any("Falco Big" in text for text in made.candidates)
 
 
+def test_captions_that_say_more_than_labels_do_stay_as_they_are() -> None:
+    own, known = completion.gaps(["A white Falco in the rain.", "A red SUV."], KNOWN)
+    assert own.missing == (completion.UNREAD,) and own.candidates == ("A white Falco in the rain",)
+    assert known == completion.gap("A red SUV.", KNOWN)
+    bare = inventory.of(["white Falco", "red SUV"])
+    assert completion.gaps([], bare) == []
+    with pytest.raises(
+        InputError,
+        match=r"complete\.fill: the labels name no type by itself, .* take 'type' out of it",
+    ):
+        completion.gaps(["A white Falco."], bare)
+    assert completion.gaps(["A white Falco."], bare, fill=["colour"])[0].missing == ()
+
+
 def test_choices_equal_those_of_encoding_each_picture_with_its_candidates() -> None:
     captions = ["A white Falco.", "A SUV.", "A Hongyan.", "A red Falco.", "A red SUV."] * 3
     gaps = completion.gaps(captions, KNOWN)

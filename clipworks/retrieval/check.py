@@ -10,8 +10,8 @@ from clipworks.kit.errors import InputError
 from clipworks.kit.files import NONE
 from clipworks.kit.params import PARAMS, collect, load_whole
 from clipworks.kit.runtime import check_launcher, pick_device
-from clipworks.retrieval import dataset, parsed
-from clipworks.retrieval.inventory import Inventory
+from clipworks.retrieval import dataset, inventory, parsed
+from clipworks.retrieval.inventory import Inventory, check_fill
 from clipworks.retrieval.params import (
     Backbone,
     Base,
@@ -91,7 +91,10 @@ def _world(params: Params) -> None:
             raise InputError(f"world.folder: {root} has no folder {', '.join(gone)}")
         # All label files are read: they are small, and could fail as late as anything.
         for split in dataset.LABELLED:
-            parsed.labelled(root, split, skip_bad=params.parse.skip_bad)
+            found, _, _ = parsed.labelled(root, split, skip_bad=params.parse.skip_bad)
+            cars = [record.attribute for record in found if record.kind == "car"]
+            if split == "train" and cars and Path(params.parse.inventory) == NONE:
+                check_fill(inventory.of(cars), params.complete.fill)
         dataset.read_truth(root / "test", dataset.gallery(root), dataset.queries(root))
 
 

@@ -16,8 +16,10 @@ from torch import Tensor
 from clipworks.kit import tables
 from clipworks.kit.errors import InputError
 from clipworks.kit.shapes import Float
-from clipworks.retrieval.inventory import Inventory, find
+from clipworks.retrieval.inventory import Inventory, check_fill, find
 from clipworks.retrieval.queries import prefix_of
+
+UNREAD = "unread"
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Gap:
     """A caption with what it leaves out, and every way to fill it."""
 
     prefix: str  # the caption's own, as it is spelled
-    missing: tuple[str, ...]  # of "colour" and "type"
+    missing: tuple[str, ...]  # of "colour" and "type"; UNREAD where nobody knows
     candidates: tuple[
         str, ...
     ]  # colour varies slowest; the caption itself where nothing is missing
@@ -77,8 +79,20 @@ def read(path: Path) -> dict[str, str]:
 def gaps(
     captions: Sequence[str], known: Inventory, *, fill: Sequence[str] = ("colour", "type")
 ) -> list[Gap]:
-    """The candidates of many captions; the same captions share theirs."""
-    made = {caption: gap(caption, known, fill=fill) for caption in dict.fromkeys(captions)}
+    """The candidates of many captions; the same captions share theirs. A caption that the inventory cannot
+    read stays as it is (`unread`): people write more than labels do.
+
+    Raises:
+        InputError: there is nothing to fill in at all.
+    """
+    if captions:
+        check_fill(known, fill)
+    made = {}
+    for caption in dict.fromkeys(captions):
+        try:
+            made[caption] = gap(caption, known, fill=fill)
+        except InputError:
+            made[caption] = Gap("", (UNREAD,), (caption.removesuffix("."),))
     return [made[caption] for caption in captions]
 
 

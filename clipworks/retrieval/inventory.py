@@ -80,6 +80,16 @@ def of(phrases: Iterable[str]) -> Inventory:
     return Inventory(colours, types, brands)
 
 
+def check_fill(known: Inventory, fill: Iterable[str]) -> None:
+    """Raises InputError where there is nothing to fill in: no label names a type alone, say."""
+    for slot in fill:
+        if not getattr(known, f"{slot}s"):
+            raise InputError(
+                f"complete.fill: the labels name no {slot} by itself, so there is none to fill in; take {slot!r} "
+                "out of it, or name all of them in a JSON for parse.inventory"
+            )
+
+
 def find(phrase: str, known: Inventory) -> Car:
     """Colour, brand and type of a phrase, in that order and all of it.
 

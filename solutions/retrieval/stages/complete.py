@@ -52,9 +52,12 @@ def main() -> None:
             "margin": [one.margin for one in chosen],
         }
     )
-    frame["kept"] = (frame["missing"] != "") & (frame["margin"] >= params.least_margin)
+    unread = frame["missing"] == completion.UNREAD
+    frame["kept"] = (frame["missing"] != "") & ~unread & (frame["margin"] >= params.least_margin)
     OUT.parent.mkdir(parents=True, exist_ok=True)
     frame.to_parquet(OUT, index=False)
+    if unread.any():
+        print(f"complete: {unread.sum():,} captions say more than the inventory knows, and stay as they are, such as {frame['caption'][unread].iloc[0]!r}")  # fmt: skip
     print(f"complete: {int(frame['kept'].sum()):,} of {len(frame):,} cars filled in, {len(place):,} candidates encoded once -> {OUT}")  # fmt: skip
 
 
