@@ -107,11 +107,20 @@ def test_what_lies_outside_is_watched(project, tmp_path) -> None:
     outside = tmp_path / "outside"
     (outside / "replies").mkdir(parents=True)
     (outside / "images").mkdir()
-    for name in ("a.json", "w.safetensors", "companions.yaml", "replies/1.txt", "images/1.png"):
+    (outside / "classes").mkdir()
+    for name in (
+        "a.json",
+        "w.safetensors",
+        "companions.yaml",
+        "replies/1.txt",
+        "images/1.png",
+        "classes/dog_test.txt",
+    ):
         (outside / name).write_text("one")
     watched = {
         "world.files.test_labels": ("a.json", {"world"}),
-        "world.files.test_images": ("images", {"infer@crops", "infer@maps"}),
+        "world.files.test_images": ("images", {"world", "infer@crops", "infer@maps"}),
+        "world.files.label_folder": ("classes", {"world"}),
         "backbone.checkpoint": ("w.safetensors", {"backbone"}),
         "encode_captions.companions": ("companions.yaml", {"encode_captions"}),
         "chat.replay.folder": ("replies", {"compose", "caption", "filter"}),

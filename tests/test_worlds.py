@@ -28,6 +28,10 @@ def world(source: str, *, images: Path | None, told: Path | None, **changes: Any
     shipped = load("world", World, ROOT / "params.yaml")
     nothing = dict.fromkeys(shipped.files.model_dump(), "data/none")
     files = {**nothing, "test_images": str(images), "test_labels": str(told or "data/none")}
+    if told is not None and source == "voc2007":
+        files["label_folder"] = str(told.parent)
+    if told is not None and source == "nuswide":
+        files["label_folder"] = str(told.parent.parent / "Groundtruth/TrainTestLabels")
     more = {"source": source, "test": 0, "files": files, **changes}
     return World.model_validate({**shipped.model_dump(), **more})
 
@@ -137,7 +141,7 @@ def test_nus_wide_is_read_where_it_lies(nus, tmp_path) -> None:
         (lambda top: (top / "Groundtruth/TrainTestLabels/Labels_cat_Test.txt").write_text("0\nyes\n"),
          r"Labels_cat_Test\.txt, value 2: 'yes'; it must be 0 or 1"),
         (lambda top: (top / "Groundtruth").rename(top / "Truth"),
-         r"Groundtruth/TrainTestLabels is no folder; NUS-WIDE's Groundtruth must lie beside"),
+         r"world\.files\.label_folder: .*TrainTestLabels is no folder; give Groundtruth/TrainTestLabels, where"),
         (lambda top: (top / "ImageList/TestImagelist.txt").rename(top / "ImageList/mine.txt"),
          r"world\.files\.test_labels: .*TestImagelist\.txt is no file; give ImageList/TestImagelist\.txt"),
         (lambda top: (top / "ImageList/TestImagelist.txt").write_text("zebra\\1.jpg\nzebra\\1.jpg\n"),
@@ -291,15 +295,29 @@ def test_an_image_that_vocs_list_has_not_is_named(voc) -> None:
     with pytest.raises(
         InputError, match=r"dog_test\.txt, line 3: '000006' is no image of .*/test\.txt"
     ):
-        voc2007.read(listed, NAMES, difficult="negative")
+        voc2007.read(listed, listed.parent, NAMES, difficult="negative")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("000004  1\n000006 -1\n", r"says nothing of 1 images of test\.txt: 000001; it must have a line for each"),
+        ("000001 -1\n000004  1\n000004 -1\n000006 -1\n", r"line 3: '000004' stands there twice"),
+    ],
+)  # fmt: skip
+def test_a_class_file_of_voc_has_each_image_once(voc, text, message) -> None:
+    listed = voc / "ImageSets/Main/test.txt"
+    (listed.parent / "cat_test.txt").write_text(text)
+    with pytest.raises(InputError, match=rf"cat_test\.txt.*{message}"):
+        voc2007.read(listed, listed.parent, NAMES, difficult="negative")
 
 
 def test_a_list_that_does_not_lie_where_vocs_do_is_said_to(tmp_path) -> None:
     (tmp_path / "list.txt").write_text("000001\n")
     with pytest.raises(
-        InputError, match=r"no CLASS_list\.txt lies beside it; give VOC2007/ImageSets"
+        InputError, match=r"has no CLASS_list\.txt for .*list\.txt; give VOC2007/ImageSets"
     ):
-        voc2007.read(tmp_path / "list.txt", NAMES, difficult="negative")
+        voc2007.read(tmp_path / "list.txt", tmp_path, NAMES, difficult="negative")
 
 
 def test_listed_images_that_are_not_there_are_told(tmp_path) -> None:

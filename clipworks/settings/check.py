@@ -60,12 +60,15 @@ def _warnings(params: Params, names: list[str], synonyms: Synonyms) -> Iterator[
                     f"world.files.{key}: {path} is relative; experiments of --temp and --queue run in another "
                     "folder and will not find it: give it absolutely"
                 )
+    if params.world.source in ("coco", "folder"):
+        unread.append(("world.files.label_folder", params.world.files.label_folder))
     if params.backbone.source == "miniature":
         unread.append(("backbone.checkpoint", params.backbone.checkpoint))
     for key, path in unread:
         if Path(path) != NONE:
             section = key.partition(".")[0]
-            yield f"{key}: {path} is not read, since {section}.source is miniature"
+            source = getattr(params, section).source
+            yield f"{key}: {path} is not read, since {section}.source is {source}"
 
 
 def _checks(params: Params, names: list[str], synonyms: Synonyms) -> Iterator[Callable[[], None]]:
@@ -143,7 +146,7 @@ def _world(params: Params, names: list[str]) -> None:
         except InputError as error:
             faults.append(str(error))
     if faults:
-        raise InputError("\n  ".join(faults))
+        raise InputError("\n  ".join(dict.fromkeys("\n  ".join(faults).split("\n  "))))
 
 
 def _disk(params: Params) -> None:

@@ -30,13 +30,19 @@ WHERE = {
     ),
     "voc2007": (
         "VOC2007/JPEGImages",
-        "VOC2007/ImageSets/Main/test.txt (or trainval.txt), from host.robots.ox.ac.uk/pascal/VOC/voc2007",
+        "test.txt (or trainval.txt) in VOC2007/ImageSets/Main, from host.robots.ox.ac.uk/pascal/VOC/voc2007",
     ),
     "nuswide": (
         "NUS-WIDE's folder Flickr",
-        "ImageList/TestImagelist.txt, with Groundtruth/TrainTestLabels beside ImageList; from "
+        "ImageList/TestImagelist.txt; from "
         "lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide/NUS-WIDE.html",
     ),
+}
+
+
+LABEL_FOLDER = {
+    "voc2007": "VOC2007/ImageSets/Main, where CLASS_test.txt lies for each class",
+    "nuswide": "Groundtruth/TrainTestLabels, where Labels_CLASS_Test.txt lies for each class",
 }
 
 
@@ -157,6 +163,11 @@ def check_place(world: World, split: Split) -> None:
         faults.append(f"world.files.{split}_labels: {told}; give {wanted}")
     elif told is not None and not told.is_file():
         faults.append(f"world.files.{split}_labels: {told} is no file; give {wanted}")
+    beside = Path(world.files.label_folder)
+    if world.source in LABEL_FOLDER and (beside == NONE or not beside.is_dir()):
+        faults.append(
+            f"world.files.label_folder: {beside} is no folder; give {LABEL_FOLDER[world.source]}"
+        )
     if faults:
         raise InputError("\n  ".join(faults))
 
@@ -166,10 +177,11 @@ def _read(
 ) -> tuple[list[str], np.ndarray | None]:
     if world.source == "voc2007":
         assert told is not None, "check_place"
-        return voc.read(told, class_names, difficult=world.difficult)
+        beside = Path(world.files.label_folder)
+        return voc.read(told, beside, class_names, difficult=world.difficult)
     if world.source == "nuswide":
         assert told is not None, "check_place"
-        return nuswide.read(told, class_names)
+        return nuswide.read(told, Path(world.files.label_folder), class_names)
     files = files_of(folder)
     check_names(files, folder)
     return files, None if told is None else labels.read(told, files, class_names)

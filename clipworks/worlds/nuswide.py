@@ -1,4 +1,4 @@
-"""NUS-WIDE in its own layout: ImageList/TestImagelist.txt, Groundtruth/TrainTestLabels/Labels_X_Test.txt.
+"""NUS-WIDE in its own layout: ImageList/TestImagelist.txt, and Labels_X_Test.txt in Groundtruth/TrainTestLabels.
 
 Published figures are of at least five splits and do not compare; the list file says which is taken.
 """
@@ -14,11 +14,12 @@ from clipworks.kit.files import read_text
 SPLITS = {"TestImagelist": "Test", "TrainImagelist": "Train"}
 
 
-def read(listed: Path, class_names: Sequence[str]) -> tuple[list[str], np.ndarray]:
+def read(listed: Path, folder: Path, class_names: Sequence[str]) -> tuple[list[str], np.ndarray]:
     """Files and labels of a split.
 
     Args:
         listed: TestImagelist.txt or TrainImagelist.txt.
+        folder: of the classes' files: Groundtruth/TrainTestLabels.
 
     Raises:
         InputError: another list, a class without a file, or one of another length.
@@ -29,14 +30,9 @@ def read(listed: Path, class_names: Sequence[str]) -> tuple[list[str], np.ndarra
     images = [
         line.strip().replace("\\", "/") for line in read_text(listed).splitlines() if line.strip()
     ]
-    truth = listed.parent.parent / "Groundtruth/TrainTestLabels"
-    if not truth.is_dir():
-        raise InputError(
-            f"{truth} is no folder; NUS-WIDE's Groundtruth must lie beside the folder of {listed.name}"
-        )
     labels = np.zeros((len(images), len(class_names)), np.int8)
     for column, name in enumerate(class_names):
-        path = truth / f"Labels_{name}_{SPLITS[listed.stem]}.txt"
+        path = folder / f"Labels_{name}_{SPLITS[listed.stem]}.txt"
         if not path.exists():
             raise InputError(f"{path} does not exist, so NUS-WIDE has no class {name!r} here")
         values = read_text(path).split()

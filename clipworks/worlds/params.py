@@ -13,6 +13,7 @@ class Files(Section):
     validation_labels: Place
     test_images: Place
     test_labels: Place
+    label_folder: Place
 
 
 class World(Section):

@@ -1,4 +1,4 @@
-"""PASCAL VOC 2007 in its own layout: ImageSets/Main/SPLIT.txt and a file for each class beside it."""
+"""PASCAL VOC 2007 in its own layout: ImageSets/Main/SPLIT.txt, and CLASS_SPLIT.txt for each class."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,33 +14,33 @@ VALUES = {"-1": 0, "1": 1}
 
 
 def read(
-    listed: Path, class_names: Sequence[str], *, difficult: str
+    listed: Path, folder: Path, class_names: Sequence[str], *, difficult: str
 ) -> tuple[list[str], np.ndarray]:
     """Files and labels of a split.
 
     Args:
         listed: ImageSets/Main/test.txt or trainval.txt.
+        folder: of the classes' files: ImageSets/Main.
         difficult: "negative" or "ignored".
 
     Raises:
-        InputError: a class has no file, or a line is of another form.
+        InputError: a class has no file, one that says nothing of an image, or a line of another form.
     """
     names = [line.strip() for line in read_text(listed).splitlines() if line.strip()]
     row = {name: number for number, name in enumerate(names)}
     labels = np.zeros((len(names), len(class_names)), np.int8)
     values = {**VALUES, "0": -1 if difficult == "ignored" else 0}
     for column, name in enumerate(class_names):
-        path = listed.with_name(f"{name.replace(' ', '')}_{listed.stem}.txt")
+        path = folder / f"{name.replace(' ', '')}_{listed.stem}.txt"
         if not path.exists():
-            known = sorted(
-                {p.name.rpartition("_")[0] for p in listed.parent.glob(f"*_{listed.stem}.txt")}
-            )
+            known = sorted({p.name.rpartition("_")[0] for p in folder.glob(f"*_{listed.stem}.txt")})
             if not known:
                 raise InputError(
-                    f"{listed}: no CLASS_{listed.stem}.txt lies beside it; give VOC2007/ImageSets/Main/test.txt "
-                    "(or trainval.txt) where it lies"
+                    f"{folder} has no CLASS_{listed.stem}.txt for {listed}; give VOC2007/ImageSets/Main "
+                    "(world.files.label_folder), and test.txt or trainval.txt in it"
                 )
             raise InputError(f"{path} does not exist, so VOC has no class {name!r}; it has {known}")
+        told: set[str] = set()
         for number, line in enumerate(read_text(path).splitlines(), 1):
             parts = line.split()
             if len(parts) == 2 and parts[0] not in row:
@@ -49,5 +49,13 @@ def read(
                 raise InputError(
                     f"{path}, line {number}: {line!r}; it must be IMAGE and -1, 0 or 1"
                 )
+            if parts[0] in told:
+                raise InputError(f"{path}, line {number}: {parts[0]!r} stands there twice")
+            told.add(parts[0])
             labels[row[parts[0]], column] = values[parts[1]]
+        if left := [name for name in names if name not in told]:
+            raise InputError(
+                f"{path} says nothing of {len(left)} images of {listed.name}: {', '.join(left[:5])}; it must "
+                "have a line for each"
+            )
     return [f"{name}.jpg" for name in names], labels
