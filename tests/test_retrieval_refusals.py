@@ -87,6 +87,7 @@ def test_an_empty_gallery_and_a_broken_picture_stop_with_their_names(street) -> 
         ({"finetune.hard.lock_image": True, "finetune.hard.lock_text": True}, r"one tower must learn"),
         ({"finetune.hard.targets": "atribute"}, r"key 'hard\.targets'.*did you mean 'attribute'\?"),
         ({"world.source": "folder"}, r"world\.folder: data/none is no folder"),
+        ({"world.folder": "mine"}, r"world\.folder: mine would not be read, since world\.source is miniature"),
         ({"parse.inventory": "none.json"}, r"parse\.inventory: none\.json does not exist"),
         ({"base.device": "cpu", "finetune.hard.precision": "fp16"}, r"finetune\.hard\.precision: fp16 needs a GPU"),
         ({"backbone.source": "pretrained", "backbone.model": "ViT-bigG-41"}, r"open_clip has no model 'ViT-bigG-41'"),

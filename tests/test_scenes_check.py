@@ -37,6 +37,8 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("prompts of other places", {"base.places": ["street", "kitchen"]},
      r"prompts\.file: .*miniature\.yaml has sentences for \[.*\], which are no classes"),
     ("a place that cannot be drawn", {"base.places": ["street", "moon"]}, r"moon"),
+    ("a folder that nobody reads", {"world.folder.test": "mine"},
+     r"world\.folder\.test: mine would not be read, since world\.source is miniature"),
     ("a folder that is not there", {"world.source": "folder", "world.folder.test": "mine"},
      r"'mine' is no folder"),
 ]  # fmt: skip

@@ -139,4 +139,7 @@ def read_lists(path: Path, part: str, *, key: str) -> dict[str, list[str]]:
         raise InputError(f"{key}: {path} needs a part '{part}: {{name: [class, ...]}}'")
     if empty := [str(name) for name, items in found.items() if not items]:
         raise InputError(f"{key}: {path}: {part} {empty} list no class")
+    for name, items in found.items():
+        if twice := sorted({str(item) for item in items if items.count(item) > 1}):
+            raise InputError(f"{key}: {path}: {name!r} lists {twice} twice")
     return {str(name): [str(item) for item in items] for name, items in found.items()}

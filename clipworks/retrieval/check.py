@@ -82,6 +82,11 @@ def _device(params: Params) -> None:
 
 
 def _world(params: Params) -> None:
+    if params.world.source == "miniature" and Path(params.world.folder) != NONE:
+        raise InputError(
+            f"world.folder: {params.world.folder} would not be read, since world.source is miniature; set "
+            f"world.source to folder, or world.folder to {NONE}"
+        )
     if params.world.source == "folder":
         root = Path(params.world.folder)
         if not root.is_dir():

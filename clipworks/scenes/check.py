@@ -72,6 +72,12 @@ def _device(params: Params) -> None:
 
 def _world(params: Params) -> None:
     if params.world.source == "miniature":
+        for split, path in params.world.folder:
+            if Path(path) != NONE:
+                raise InputError(
+                    f"world.folder.{split}: {path} would not be read, since world.source is miniature; set "
+                    f"world.source to folder, or this to {NONE}"
+                )
         painting.check(params.base.places)
     else:
         for split in ("test", "validation"):

@@ -32,8 +32,12 @@ def check(params: Params) -> list[str]:
     """
     names = read_classes(Path(params.base.classes))
     synonyms = read_synonyms(Path(params.base.synonyms))
-    collect(_checks(params, names, synonyms))
-    return list(_warnings(params, names, synonyms))
+    warnings = list(_warnings(params, names, synonyms))
+    try:
+        collect(_checks(params, names, synonyms))
+    except InputError as error:  # what is wrong may come of what is not meant
+        raise InputError("\n  warning: ".join([str(error), *warnings])) from None
+    return warnings
 
 
 def _warnings(params: Params, names: list[str], synonyms: Synonyms) -> Iterator[str]:
