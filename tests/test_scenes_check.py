@@ -66,6 +66,21 @@ def test_wrong_params_of_the_scenes_are_refused(project, changes, message) -> No
         check.check(check.load())
 
 
+def test_sentences_for_other_places_than_a_folder_has_are_found_here_too(project) -> None:
+    for name in ("lighthouse", "tunnel"):
+        (project / "own" / name).mkdir(parents=True)
+        (project / "own" / name / "1.jpg").write_bytes(b"")
+    set_params(project, {"world.source": "folder", "world.folder.test": "own"})
+    with pytest.raises(
+        InputError,
+        match=r"miniature\.yaml has sentences for .*; the classes are \['lighthouse', 'tunnel'\].*\(prompts\.file\)",
+    ):
+        check.check(check.load())
+    (project / "mine.yaml").write_text("templates: {name: ['a {}'], own: ['a photo of a {}']}\n")
+    set_params(project, {"prompts.file": "mine.yaml", "ensemble.groups": ["name", "own"]})
+    check.check(check.load())
+
+
 def test_all_faults_are_reported_at_once(project) -> None:
     set_params(project, {"ensemble.groups": ["names"], "base.places": ["moon"]})
     with pytest.raises(InputError, match=r"cannot be run:\n  .*moon.*\n  ensemble\.groups"):

@@ -301,6 +301,21 @@ def test_an_image_that_vocs_list_has_not_is_named(voc) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("000001.jpg\n", r"line 1: '000001\.jpg'; a list of VOC's has an image's name alone"),
+        ("000001\n000004  1\n", r"line 2: '000004  1'; a list of VOC's has an image's name alone"),
+        ("000001\n000001\n", r"line 2: '000001' stands there twice"),
+    ],
+)  # fmt: skip
+def test_a_list_of_vocs_has_names_alone_and_each_once(voc, text, message) -> None:
+    listed = voc / "ImageSets/Main/test.txt"
+    listed.write_text(text)
+    with pytest.raises(InputError, match=rf"/test\.txt, {message}"):
+        voc2007.read(listed, listed.parent, NAMES, difficult="negative")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
         ("000004  1\n000006 -1\n", r"says nothing of 1 images of test\.txt: 000001; it must have a line for each"),
         ("000001 -1\n000004  1\n000004 -1\n000006 -1\n", r"line 3: '000004' stands there twice"),
     ],

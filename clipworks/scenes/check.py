@@ -1,6 +1,6 @@
 """What can be known to fail in the scenes' pipeline before a CLIP is trained or loaded."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -133,7 +133,8 @@ def _prompts(params: Params) -> None:
 
 
 def _sentences(params: Params) -> None:
-    """Of folders, classes are known once they were listed."""
-    if params.world.source == "miniature":
-        file = prompts.read_file(Path(params.prompts.file))
-        prompts.check_classes(file, params.base.places, name=f"prompts.file: {params.prompts.file}")
+    file = prompts.read_file(Path(params.prompts.file))
+    classes: Sequence[str] = params.base.places
+    if params.world.source != "miniature":
+        classes = folder.read_split(params.world.folder, "test").classes
+    prompts.check_classes(file, classes, name=f"prompts.file: {params.prompts.file}")

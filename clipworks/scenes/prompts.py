@@ -167,7 +167,8 @@ def check_classes(file: PromptFile, classes: Sequence[str], *, name: str) -> Non
     if unknown := sorted(set(file.sentences) - set(classes)):
         raise InputError(
             f"{name} has sentences for {unknown}, which are no classes; the classes are "
-            f"{list(classes)}, and names must match letter by letter"
+            f"{list(classes)}, and names must match letter by letter; classes of your own want a prompts file of "
+            "your own (prompts.file), whose sentences are theirs, or none"
         )
 
 

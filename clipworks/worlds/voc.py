@@ -26,8 +26,18 @@ def read(
     Raises:
         InputError: a class has no file, one that says nothing of an image, or a line of another form.
     """
-    names = [line.strip() for line in read_text(listed).splitlines() if line.strip()]
-    row = {name: number for number, name in enumerate(names)}
+    row: dict[str, int] = {}
+    for number, line in enumerate(read_text(listed).splitlines(), 1):
+        name = line.strip()
+        if len(line.split()) > 1 or name.endswith(".jpg") or "/" in name:
+            raise InputError(
+                f"{listed}, line {number}: {line!r}; a list of VOC's has an image's name alone, such as 000001"
+            )
+        if name in row:
+            raise InputError(f"{listed}, line {number}: {name!r} stands there twice")
+        if name:
+            row[name] = len(row)
+    names = list(row)
     labels = np.zeros((len(names), len(class_names)), np.int8)
     values = {**VALUES, "0": -1 if difficult == "ignored" else 0}
     for column, name in enumerate(class_names):
