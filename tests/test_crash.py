@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,44 @@ def test_a_kill_while_scratch_is_cleared_leaves_nothing_to_go_on_from(
     monkeypatch.setattr(shutil, "rmtree", whole)
     checkpoint.clear(folder)
     assert list(tmp_path.rglob("*.json")) == []
+
+
+PAINTING = """
+import os, sys, time
+from pathlib import Path
+from clipworks.kit.processes import spread
+
+def work(number):
+    Path(str(os.getpid())).touch()
+    time.sleep(0.05)
+
+if __name__ == "__main__":
+    spread(work, range(4000), what="work")
+"""
+
+
+def test_workers_of_a_killed_process_end_too(tmp_dir) -> None:
+    (tmp_dir / "painting.py").write_text(PAINTING)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    parent = subprocess.Popen([sys.executable, "painting.py"], env=environment)
+    until(lambda: len([p for p in tmp_dir.iterdir() if p.name.isdigit()]) == 2)
+    parent.kill()
+    parent.wait()
+    workers = [p.name for p in tmp_dir.iterdir() if p.name.isdigit()]
+    until(lambda: not any(map(at_work, workers)))
+
+
+def at_work(process: str) -> bool:
+    """Whether it runs; one that nobody has buried has no command line."""
+    try:
+        return bool(Path("/proc", process, "cmdline").read_bytes())
+    except OSError:
+        return False
+
+
+def until(happened) -> None:
+    """Wait for it, half a minute at most."""
+    end = time.monotonic() + 30
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.05)
