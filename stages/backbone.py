@@ -30,7 +30,7 @@ def main() -> None:
             tables.write_tsv(LOG, ("step", "phase", "loss"), [])
         else:
             names = read_classes(Path(base.classes))
-            check_glyphs(names)
+            check_glyphs(names, drawn=["backbone"])
             config = pretrain.config(params)
             preprocess = pretrain.preprocess(params)
             model = backbone.new(config, seed=base.seed)

@@ -26,15 +26,13 @@ def main() -> None:
         if params.source != "miniature":
             found = find(params, split, names)
             if gone := missing(found):
-                print(
-                    f"world: warning: {len(gone)} {split} images are not there: {', '.join(gone[:5])}"
-                )
+                print(f"world: warning: {split}: {gone}")
             listed = found.listed()
             coco.keep(annotations, found.annotations)
             # The pictures stay where they lie; this says where, and DVC has no empty folder.
             (OUT / "images" / f"{split}.txt").write_text(listed["folder"] + "\n")
         else:
-            check_glyphs(names)
+            check_glyphs(names, drawn=["world"])
             folder = OUT / "images" / split
             count = getattr(params, split)
             scenes = paint_split(

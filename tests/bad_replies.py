@@ -87,7 +87,7 @@ def _(world: World) -> None:
 
 
 @wrong("a hard class that is none, when it comes to captions",
-       r"'challenge_classes': \['unicorn'\] are not in the class list")  # fmt: skip
+       r"caption\.challenge_classes: no class 'unicorn' in the class list")  # fmt: skip
 def _(world: World) -> None:
     world.take("data/compose")
     world.set({"caption.challenge_classes": ["unicorn"]})

@@ -159,9 +159,9 @@ def test_what_can_be_run_and_may_not_be_meant_is_a_warning(finished, tmp_path, m
     assert "world.files.test_images: nowhere is not read, since world.source is miniature" in found
     world.put("mine/a.jpg", b"")
     world.set({"world.source": "folder", "world.files.test_images": "mine"})
-    assert "test_images: mine is relative; experiments of --temp and" in "\n".join(
-        check.check(whole.load())
-    )
+    found = "\n".join(check.check(whole.load()))
+    assert "  backbone: the miniature" in f"  {found}" and "or backbone.source=pretrained;" in found
+    assert "test_images: mine is relative; experiments of --temp and" in found
     world.set({"world.source": "miniature"})
     with pytest.raises(InputError, match=r"the miniature world has no glyph for \['unicorn'\]"):
         world.stage("world")

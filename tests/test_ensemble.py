@@ -69,14 +69,14 @@ def test_held_out_figures_are_read_in_the_order_of_the_classes(tmp_path) -> None
 
 def test_routes_may_be_lists_weights_or_an_average(tmp_path) -> None:
     names = ["a", "b", "c"]
-    assert routing.route(params(routing="lists", lists=lists(tmp_path, {"ema": ["b"]})), names, AP)[
+    assert routing.route(params(routing="lists", lists=lists(tmp_path, {"ema": ["B"]})), names, AP)[
         "b"
     ] == {"ema": 1.0}
     assert routing.route(params(routing="average"), names, AP)["a"] == {"base": 0.5, "ema": 0.5}
     shares = routing.route(params(routing="weights", weights={"base": 3, "ema": 1}), names, AP)["a"]
     assert shares == {"base": 0.75, "ema": 0.25}
     for listed, message in (
-        ({"ema": ["z"]}, "'z' is not in"),
+        ({"ema": ["z"]}, "no class 'z' in"),
         ({"gone": ["a"]}, "no model 'gone'"),
         ({"ema": ["a"], "base": ["a"]}, "stands at"),
     ):

@@ -47,7 +47,7 @@ def test_bad_lines_may_be_left_out_and_are_listed(street) -> None:
     set_params(street, {"parse.skip_bad": True})
     run("parse")
     refused = json.loads(Path("data/parse/refused.json").read_text())[path.as_posix()]
-    assert [(r["line"], r["field"]) for r in refused] == [(37, "caption"), (0, "image")]
+    assert [(r["line"], r["field"]) for r in refused] == [(37, "caption"), (38, "image")]
     assert len(parsed.read(Path("data/parse/train.parquet"))[0]) == 36
 
 
@@ -112,6 +112,8 @@ ASKED = "test/test_attribute.txt"
         ("train/train_label.txt", lambda text: text + "none.jpg$red Falco.$A red Falco.\n",
          r"train_images/none\.jpg does not exist, but the labels name it"),
         ("train/train_images/empty.jpg", lambda _: "", r"train_images/empty\.jpg is empty \(0 bytes\), and the"),
+        ("train/train_images/words.jpg", lambda _: "no picture",
+         r"1 pictures cannot be read: own/train/train_images/words\.jpg; replace them, or"),
         ("train/train_label.txt", lambda text: "".join(
             line for line in text.splitlines(keepends=True) if " " in line.split("$")[1] or "," in line),
          r"complete\.fill: the labels name no type by itself"),

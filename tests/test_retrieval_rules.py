@@ -52,11 +52,13 @@ def test_a_line_that_cannot_be_read_is_named_by_number_and_field(line, field, wh
         records.check([fault], "labels.txt")
 
 
-def test_a_picture_that_is_named_twice_is_refused_by_name() -> None:
-    good, _ = records.read(["b.jpg$SUV.$A SUV.", "c.jpg$SUV.$A SUV.", "b.jpg$SUV.$A SUV.", "", ""])
-    assert records.repeated(good) == ["b.jpg"]
-    with pytest.raises(InputError, match=r"named twice: b\.jpg"):
-        records.check([], "labels.txt", repeats=["b.jpg"])
+def test_a_picture_that_is_named_twice_is_refused_with_both_lines() -> None:
+    good = "b.jpg$SUV.$A SUV."
+    lines = ["b.jpg$", good, "c.jpg$SUV.$A SUV.", good, "", ""]
+    _, bad = records.read(lines)
+    repeats = records.repeated(lines, bad)  # line 1 cannot be read, and does not count
+    with pytest.raises(InputError, match=r"line 4: image 'b\.jpg' stands in line 2 already"):
+        records.check(repeats, "labels.txt")
 
 
 def test_spellings_are_read_alike() -> None:

@@ -62,7 +62,7 @@ def test_a_folder_is_indexed_and_searched_by_sentence_image_and_both(
 ) -> None:
     made = run("index", "album", "--model", str(backbone_folder))
     assert made.exit_code == 0, made.output
-    assert "7 images, 7 of them new, 0 gone -> images.index" in made.output
+    assert "7 images, 7 of them new, 0 changed, 0 gone -> images.index" in made.output
     assert "bad: " in made.output and "broken.jpg: no image format" in made.output
     for words in (["a red car"], ["--image", "album/2.png"], ["a car", "--image", "album/2.png"]):
         found = run(*words, "--top", "3", "--out", "found/page.html")
@@ -114,14 +114,14 @@ def test_a_second_run_looks_at_new_images_only_and_forgets_those_that_are_gone(
     os.utime(album / "0.png", ns=(1, 1))
     made = index.build(Path("a.index"), [], None)
     assert sorted(names) == ["0.png", "broken.jpg", "new.png"]
-    assert (made.images, made.new, made.gone) == (7, 2, 2)
+    assert (made.images, made.new, made.changed, made.gone) == (7, 1, 1, 1)
     after = {f.image: f.cosine for f in Index.open("a.index").find("a car", top=9)}
     assert len(after) == 7 and not any(name.endswith("4.png") for name in after)
     for one in before:
         if not one.image.endswith(("4.png", "0.png")):
             assert after[one.image] == pytest.approx(one.cosine, abs=1e-6)
     again = index.build(Path("a.index"), [], None)
-    assert (again.new, again.gone) == (0, 0)
+    assert (again.new, again.changed, again.gone) == (0, 0, 0)
     assert len(list(Path("a.index").iterdir())) == 3  # nothing of old states is left
 
 

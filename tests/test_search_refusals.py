@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from test_search import run, seven
@@ -107,12 +108,17 @@ def test_a_broken_index_says_which_file_is_not_whole(album, backbone_folder) -> 
     ):
         Index.open("a.index")
     features.write_bytes(whole)
+    np.save(features, np.load(features)[1:])
+    with pytest.raises(InputError, match=r"npy is of 6 images, and the index of 7; make the index"):
+        Index.open("a.index")
     next(Path("a.index").glob("entries-*.parquet")).write_bytes(b"x")
     with pytest.raises(InputError, match=r"entries-\w+\.parquet cannot be read"):
         Index.open("a.index")
-    Path("a.index/about.json").write_text('{"model": "x"}')
-    with pytest.raises(InputError, match="no index of this version"):
-        Shelf.open(Path("a.index"))
+    about = Path("a.index/about.json")
+    for other in ('{"model": "x"}', about.read_text().replace('"sources": [', '"sources": [7, ')):
+        about.write_text(other)
+        with pytest.raises(InputError, match="no index of this version"):
+            Shelf.open(Path("a.index"))
 
 
 def test_a_source_that_went_is_told_and_nothing_is_forgotten(album, backbone_folder) -> None:

@@ -42,10 +42,7 @@ def route(
         return {name: shares for name in class_names}
     routes = {name: {params.default_model: 1.0} for name in class_names}
     if params.routing == "lists":
-        found = listed(Path(params.lists), models)
-        for name, model in found.items():
-            if name not in class_names:
-                raise InputError(f"ensemble.lists.{model}: {name!r} is not in the class list")
+        found = listed(Path(params.lists), models, class_names)
         return routes | {name: {model: 1.0} for name, model in found.items()}
     for index, name in enumerate(class_names):
         # A class that no held-out caption names tells nothing of a model: it counts as AP 0.
@@ -74,14 +71,16 @@ def read_ap(path: Path, class_names: Sequence[str], model: str) -> Float[np.ndar
     return np.array([np.nan if ap[name] is None else ap[name] for name in class_names])
 
 
-def listed(path: Path, models: Sequence[str]) -> dict[str, str]:
+def listed(path: Path, models: Sequence[str], class_names: Sequence[str]) -> dict[str, str]:
     """The model of each class that a file of lists routes.
 
     Raises:
-        InputError: the file is missing or of another form, names an unknown model, or one class twice.
+        InputError: the file is missing or of another form, names an unknown model or class, or one
+            class twice.
     """
     taken: dict[str, str] = {}
-    for model, names in read_lists(path, "routes", key="ensemble.lists").items():
+    routes = read_lists(path, "routes", class_names, key="ensemble.lists")
+    for model, names in routes.items():
         if model not in models:
             raise InputError(
                 f"ensemble.lists: {path}: no model {model!r}; there are {list(models)}"

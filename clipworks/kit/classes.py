@@ -85,6 +85,29 @@ def check_same(there: Sequence[str], here: Sequence[str], *, what: str, stage: s
     )
 
 
+def named(written: Sequence[str], class_names: Sequence[str], *, where: str) -> list[str]:
+    """Classes that people wrote in any case, as the class list writes them.
+
+    Args:
+        where: the params.yaml key and the file, for messages.
+
+    Raises:
+        InputError: some are none of the list, with likely spellings.
+    """
+    own = {name.lower(): name for name in class_names}
+    if unknown := sorted({name for name in written if name.lower() not in own}):
+        close = [difflib.get_close_matches(name.lower(), own, 1) for name in unknown[:8]]
+        shown = [
+            f"{name!r}" + (f" (did you mean {own[found[0]]!r}?)" if found else "")
+            for name, found in zip(unknown, close, strict=False)
+        ]
+        more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
+        raise InputError(
+            f"{where}: no class {', '.join(shown)}{more} in the class list (base.classes)"
+        )
+    return [own[name.lower()] for name in written]
+
+
 def misspelt(synonyms: Synonyms, class_names: list[str]) -> list[str]:
     """Keys of a synonyms file that are no class but look like one that has no synonyms.
 
@@ -122,14 +145,17 @@ def read_synonyms(path: Path) -> Synonyms:
         ) from None
 
 
-def read_lists(path: Path, part: str, *, key: str) -> dict[str, list[str]]:
-    """One part of a YAML file of named class lists, such as "groups" or "routes".
+def read_lists(
+    path: Path, part: str, class_names: Sequence[str], *, key: str
+) -> dict[str, list[str]]:
+    """One part of a YAML file of named lists of classes (in any case), such as "groups" or "routes".
 
     Args:
         key: the params.yaml key that names the file, for messages.
 
     Raises:
-        InputError: the file is missing, or has no such part of the form `name: [class, ...]`.
+        InputError: the file is missing, has no such part of the form `name: [class, ...]`, or a list is
+            empty, names what is no class, or one class twice.
     """
     if not path.exists():
         raise InputError(f"{key}: {path} does not exist; allowed is a YAML file with {part!r}")
@@ -139,7 +165,10 @@ def read_lists(path: Path, part: str, *, key: str) -> dict[str, list[str]]:
         raise InputError(f"{key}: {path} needs a part '{part}: {{name: [class, ...]}}'")
     if empty := [str(name) for name, items in found.items() if not items]:
         raise InputError(f"{key}: {path}: {part} {empty} list no class")
-    for name, items in found.items():
-        if twice := sorted({str(item) for item in items if items.count(item) > 1}):
-            raise InputError(f"{key}: {path}: {name!r} lists {twice} twice")
-    return {str(name): [str(item) for item in items] for name, items in found.items()}
+    where = f"{key}: {path}"
+    named([str(item) for items in found.values() for item in items], class_names, where=where)
+    lists = {str(k): named([*map(str, v)], class_names, where=where) for k, v in found.items()}
+    for name, items in lists.items():
+        if twice := sorted({item for item in items if items.count(item) > 1}):
+            raise InputError(f"{where}: {name!r} lists {twice} twice")
+    return lists

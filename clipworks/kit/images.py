@@ -3,6 +3,7 @@
 import base64
 import io
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -75,6 +76,18 @@ def as_stored(path: Path) -> Image.Image:
             f"{path} cannot be read as a picture ({error}); replace it, or take it out of the folder and "
             "of the labels"
         ) from None
+
+
+def unreadable(paths: Iterable[Path]) -> list[str]:
+    """Files that no decoder takes for a picture, by their first bytes; where pixels are broken, reading
+    will tell."""
+    bad = []
+    for path in paths:
+        try:
+            Image.open(path).close()
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            bad.append(str(path))
+    return bad
 
 
 def data_address(image: Image.Image, side: int) -> str:

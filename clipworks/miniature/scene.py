@@ -17,13 +17,18 @@ from clipworks.miniature.places import SCENES
 STREAMS = {"pretrain": 0, "validation": 1, "test": 2}
 
 
-def check_glyphs(class_names: Sequence[str]) -> None:
-    """Raises InputError naming the classes that the miniature world cannot draw."""
+def check_glyphs(class_names: Sequence[str], *, drawn: Sequence[str]) -> None:
+    """Raises InputError naming the classes that the miniature world cannot draw.
+
+    Args:
+        drawn: which sections of params.yaml draw it: world, backbone or both.
+    """
+    instead = {"world": "world.source=coco", "backbone": "backbone.source=pretrained"}
     if unknown := sorted(set(class_names) - set(CLASS_GLYPHS)):
         raise InputError(
             f"the miniature world has no glyph for {unknown[:8]}"
             f"{f' and {len(unknown) - 8} more' if len(unknown) > 8 else ''}; choose classes of "
-            "data/classes/miniature.txt, or world.source=coco and backbone.source=pretrained"
+            f"data/classes/miniature.txt, or {' and '.join(instead[section] for section in drawn)}"
         )
 
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from clipworks.kit.errors import InputError
 from clipworks.kit.files import NONE
+from clipworks.kit.images import unreadable
 from clipworks.kit.params import PARAMS, collect, load_whole
 from clipworks.kit.runtime import check_launcher, pick_device
 from clipworks.retrieval import dataset, inventory, parsed
@@ -95,12 +96,19 @@ def _world(params: Params) -> None:
         if gone := [part.as_posix() for part in parts if not (root / part).is_dir()]:
             raise InputError(f"world.folder: {root} has no folder {', '.join(gone)}")
         # All label files are read: they are small, and could fail as late as anything.
+        pictures = [dataset.images(root, "test") / name for name in dataset.gallery(root)]
         for split in dataset.LABELLED:
-            found, _, _ = parsed.labelled(root, split, skip_bad=params.parse.skip_bad)
+            found, files, _ = parsed.labelled(root, split, skip_bad=params.parse.skip_bad)
+            pictures += files
             cars = [record.attribute for record in found if record.kind == "car"]
             if split == "train" and cars and Path(params.parse.inventory) == NONE:
                 check_fill(inventory.of(cars), params.complete.fill)
         dataset.read_truth(root / "test", dataset.gallery(root), dataset.queries(root))
+        if bad := unreadable(pictures):
+            raise InputError(
+                f"world.folder: {len(bad)} pictures cannot be read: {', '.join(bad[:5])}; replace them, or take "
+                "them out of the folder and of the labels"
+            )
 
 
 def _pretrained(model: Backbone) -> None:

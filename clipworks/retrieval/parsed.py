@@ -35,12 +35,12 @@ def labelled(
     if not (lines := dataset.lines(path)):
         raise InputError(f"{path} holds no line; it must hold image$attribute$caption a line")
     good, bad = read_lines(lines)
-    repeats = repeated(good)
+    bad = sorted([*bad, *repeated(lines, bad)], key=lambda fault: fault.line)
     if not skip_bad:
-        check(bad, path, repeats=repeats)
+        check(bad, path)
     good = list({record.image: record for record in reversed(good)}.values())[::-1]
     files = [dataset.file_of(dataset.images(root, split), record.image) for record in good]
-    return good, files, [*bad, *(Fault(0, "image", f"{name} is named twice") for name in repeats)]
+    return good, files, bad
 
 
 class Query(BaseModel):

@@ -91,19 +91,23 @@ def phrase_of(attribute: str) -> str:
     return attribute.removesuffix(".").strip()
 
 
-def check(faults: Sequence[Fault], file: object, *, repeats: Sequence[str] = ()) -> None:
+def check(faults: Sequence[Fault], file: object) -> None:
     """Raises InputError naming the file and the lines that cannot be read."""
-    if faults or repeats:
+    if faults:
         told = [f"line {f.line}: {f.field} {f.why}" for f in faults[:10]]
         told += [f"... and {len(faults) - 10} more"] if len(faults) > 10 else []
-        told += [f"named twice: {name}" for name in repeats[:5]]
         raise InputError(
             f"{file}: lines are image$attribute$caption, and some cannot be read (mend them, or set "
             "parse.skip_bad to leave them out):\n  " + "\n  ".join(told)
         )
 
 
-def repeated(records: Sequence[Record]) -> list[str]:
-    """Images that stand there more than once, in the order in which they come again."""
-    seen: set[str] = set()
-    return [r.image for r in records if r.image in seen or seen.add(r.image)]  # type: ignore[func-returns-value]
+def repeated(lines: Iterable[str], faults: Sequence[Fault]) -> list[Fault]:
+    """Lines of an image that an earlier line has; those of `faults` do not count."""
+    bad, seen = {fault.line for fault in faults}, dict[str, int]()
+    found = []
+    for number, line in enumerate(lines, start=1):
+        image = line.partition("$")[0].strip()
+        if image and number not in bad and seen.setdefault(image, number) != number:
+            found.append(Fault(number, "image", f"{image!r} stands in line {seen[image]} already"))
+    return found

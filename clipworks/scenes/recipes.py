@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from clipworks.kit.errors import InputError
 from clipworks.kit.shapes import Float
@@ -24,6 +24,14 @@ class Kept(BaseModel):
     sharpen: dict[str, float]
     weights: dict[str, float]
     drop: float
+
+
+class Choices(BaseModel):
+    """The recipe of params.yaml, and what each label-free rule chose, by its name."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Kept] = Field(init=False)
+    fixed: Kept
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,8 @@ def index(
         make_folder(folder, key="--index")
         made = build(folder, images or [], model, batch_size=batch_size, device=device, workers=workers)  # fmt: skip
         typer.echo(
-            f"{made.images:,} images, {made.new:,} of them new, {made.gone:,} gone -> {folder}"
+            f"{made.images:,} images, {made.new:,} of them new, {made.changed:,} changed, {made.gone:,} gone "
+            f"-> {folder}"
         )
         bad = list(made.bad.items())
         for name, why in bad[:10]:

@@ -40,6 +40,7 @@ class Made:
 
     images: int
     new: int
+    changed: int
     gone: int
     bad: dict[str, str]
 
@@ -191,21 +192,23 @@ def _build(
     stores = [shelf.features()] if shelf and known else []
     rows = [(known[i], 0, i) for i in kept]
     bad: dict[str, str] = {}
-    new = 0
+    new: set[str] = set()
     for job in jobs:
         entries, features, own = embedding.read_part(parts / job.name)
         bad |= own
         if entries:
             stores.append(features)
             rows += [(one, len(stores) - 1, i) for i, one in enumerate(entries)]
-            new += len(entries)
+            new.update(one.name for one in entries)
     if shelf is None and not rows:  # an index of nothing would only stand in the way
         embedding.clear(parts)
-        return Made(0, 0, 0, bad)
+        return Made(0, 0, 0, 0, bad)
     made = (shelf or Shelf(folder, about)).replace(rows, stores, about)
     embedding.clear(parts)
     approximate.build(made)
-    return Made(len(rows), new, len(known) - len(kept), bad)
+    gone = {one.name for one in known} - {known[i].name for i in kept}
+    changed = len(new & gone)
+    return Made(len(rows), len(new) - changed, changed, len(gone) - changed, bad)
 
 
 def _embedder(word: str, batch_size: int, device: str, *, index: Path | None) -> Embedder:

@@ -13,13 +13,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter, ValidationError
 
-from clipworks.kit import files
+from clipworks.kit import files, tables
 from clipworks.kit.errors import InputError
 
 ABOUT = "about.json"
@@ -78,13 +78,15 @@ class Shelf:
                 f"there is no index {folder}; `clipworks search index FOLDER --index {folder}` makes one"
             )
         try:
-            content: Any = files.read_json(folder / ABOUT)
+            about = TypeAdapter(About).validate_python(files.read_json(folder / ABOUT))
         except InputError as error:
             raise InputError(f"{error}; make the index again") from None
-        try:
-            about = About(**content)
-        except TypeError as error:
-            raise InputError(f"{folder / ABOUT}: no index of this version ({error}); make it again") from None  # fmt: skip
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"])) or "its content"
+            raise InputError(
+                f"{folder / ABOUT}: no index of this version ({place}: {first['msg']}); make it again"
+            ) from None
         return cls(folder, about)
 
     def entries(self) -> list[Entry]:
@@ -93,10 +95,11 @@ class Shelf:
             return []
         path = self.folder / f"entries-{self.about.key}.parquet"
         try:
-            table = pq.read_table(path)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise InputError(f"{path} cannot be read ({error}); make the index again") from None
-        return [Entry(**row) for row in table.to_pylist()]
+            found = [Entry(**row) for row in tables.rows(path, form=SCHEMA)]
+        except (InputError, OSError, pa.ArrowInvalid):
+            raise InputError(f"{path} cannot be read as a list of images; make the index again") from None  # fmt: skip
+        self._check_count(path, len(found))
+        return found
 
     def features(self) -> np.ndarray:
         """Unit features, mapped: nothing is read before it is needed.
@@ -109,7 +112,16 @@ class Shelf:
             found: np.ndarray = np.load(path, mmap_mode="c", allow_pickle=False)
         except (ValueError, EOFError, OSError) as error:
             raise InputError(f"{path} cannot be read ({error}); make the index again") from None
+        if found.ndim != 2 or found.dtype != np.float16:
+            raise InputError(f"{path} is of another form; make the index again")
+        self._check_count(path, len(found))
         return found
+
+    def _check_count(self, path: Path, count: int) -> None:
+        if count != self.about.images:
+            raise InputError(
+                f"{path} is of {count:,} images, and the index of {self.about.images:,}; make the index again"
+            )
 
     def replace(
         self, rows: Sequence[tuple[Entry, int, int]], stores: Sequence[np.ndarray], about: About

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from clipworks.chat import replay
-from clipworks.kit.classes import Synonyms, misspelt, read_classes, read_synonyms
+from clipworks.kit.classes import Synonyms, misspelt, named, read_classes, read_synonyms
 from clipworks.kit.errors import InputError
 from clipworks.kit.files import NONE
 from clipworks.kit.params import GENERATED, MODELS, collect
@@ -34,7 +34,7 @@ def check(params: Params) -> list[str]:
     synonyms = read_synonyms(Path(params.base.synonyms))
     warnings = list(_warnings(params, names, synonyms))
     try:
-        collect(_checks(params, names, synonyms))
+        collect(_checks(params, names, synonyms, warnings))
     except InputError as error:  # what is wrong may come of what is not meant
         raise InputError("\n  warning: ".join([str(error), *warnings])) from None
     return warnings
@@ -51,7 +51,7 @@ def _warnings(params: Params, names: list[str], synonyms: Synonyms) -> Iterator[
     sources = {"world": params.world.source, "backbone": params.backbone.source}
     if drawn := [section for section, source in sources.items() if source == "miniature"]:
         try:
-            check_glyphs(names)
+            check_glyphs(names, drawn=drawn)
         except InputError as error:
             yield f"{', '.join(drawn)}: {error}; captions can be written all the same (dvc repro filter)"
     unread = []
@@ -75,10 +75,12 @@ def _warnings(params: Params, names: list[str], synonyms: Synonyms) -> Iterator[
             yield f"{key}: {path} is not read, since {section}.source is {source}"
 
 
-def _checks(params: Params, names: list[str], synonyms: Synonyms) -> Iterator[Callable[[], None]]:
+def _checks(
+    params: Params, names: list[str], synonyms: Synonyms, warnings: list[str]
+) -> Iterator[Callable[[], object]]:
     yield partial(_names, params, names, synonyms)
     yield partial(_device, params)
-    yield partial(_world, params, names)
+    yield partial(_world, params, names, warnings)
     yield partial(_chat, params, names)
     yield partial(_kinds, params)
     yield partial(_companions, params, names)
@@ -102,11 +104,7 @@ def _names(params: Params, names: list[str], synonyms: Synonyms) -> None:
             f"base.classes: {foreign[:5]} are not in Latin letters, and a caption with other letters "
             "is rejected (filter: foreign_script); name the classes in English, as CLIP reads it"
         )
-    if unknown := sorted(set(params.caption.challenge_classes) - set(names)):
-        raise InputError(
-            f"caption.challenge_classes: {unknown} are not in {params.base.classes}; name hard "
-            "classes of that list, or none: []"
-        )
+    named(params.caption.challenge_classes, names, where="caption.challenge_classes")
 
 
 def _device(params: Params) -> None:
@@ -120,7 +118,7 @@ def _device(params: Params) -> None:
             raise InputError(f"{halves[0]}: fp16 needs a GPU; on a CPU fp32 and bf16 are allowed")
 
 
-def _world(params: Params, names: list[str]) -> None:
+def _world(params: Params, names: list[str], warnings: list[str]) -> None:
     if params.world.source == "miniature":
         for split in ("validation", "test"):
             if not getattr(params.world, split):
@@ -144,9 +142,9 @@ def _world(params: Params, names: list[str]) -> None:
     for split in splits:
         try:
             check_place(params.world, split)
-            missing(
-                find(params.world, split, names)
-            )  # labels are read: they could fail as late as anything
+            # Labels are read: they could fail as late as anything.
+            if gone := missing(find(params.world, split, names)):
+                warnings.append(f"world.files.{split}_images: {gone}")
         except InputError as error:
             faults.append(str(error))
     if faults:

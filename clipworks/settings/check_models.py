@@ -136,13 +136,12 @@ def _ensemble(params: Params, names: list[str]) -> None:
     else:
         from clipworks.fusion import routing  # imports torch
 
-        lists = Path(section.lists)
-        if unknown := sorted(set(routing.listed(lists, MODELS)) - set(names)):
+        try:
+            routing.listed(Path(section.lists), MODELS, names)
+        except InputError as error:
             raise InputError(
-                f"ensemble.lists: {lists} routes {unknown[:8]}, which are not in "
-                f"{params.base.classes}; give lists for these classes (ensemble.lists), or use "
-                "ensemble.routing=held_out"
-            )
+                f"{error}; give lists for these classes, or use ensemble.routing=held_out"
+            ) from None
 
 
 def _tokens(texts: list[str]) -> list[int]:

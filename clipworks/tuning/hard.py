@@ -38,12 +38,9 @@ def read(path: Path, class_names: Sequence[str]) -> dict[str, list[str]]:
     Raises:
         InputError: the file is missing, or a group names an unknown class or is missing.
     """
-    fixed = read_lists(path, "groups", key="hard_groups.fixed")
+    fixed = read_lists(path, "groups", class_names, key="hard_groups.fixed")
     if missing := [group for group in GROUPS if group not in fixed]:
         raise InputError(
             f"hard_groups.fixed: {path} has no group {missing}; it needs {list(GROUPS)}"
         )
-    unknown = sorted({name for names in fixed.values() for name in names} - set(class_names))
-    if unknown:
-        raise InputError(f"hard_groups.fixed: {unknown} of {path} are not in the class list")
     return fixed

@@ -118,20 +118,25 @@ def _check_files(images: Sequence[str], where: Path) -> None:
         seen.add(name)
 
 
-def missing(found: Found) -> list[str]:
-    """Listed images that are not in the folder: `infer` will name them as bad.
+def missing(found: Found) -> str:
+    """Which listed images are not in the folder, as a warning (`infer` will name them as bad); empty for none.
 
     Raises:
         InputError: none of them is there.
     """
     if found.folder is None:
-        return []
+        return ""
     gone = [name for name in found.images if not (found.folder / name).is_file()]
     if len(gone) == len(found.images):
         raise InputError(
             f"{found.folder} has none of the {len(gone):,} listed images, such as {gone[0]}"
         )
-    return gone
+    if not gone:
+        return ""
+    return (
+        f"{len(gone):,} of {len(found.images):,} listed images are not in {found.folder}: "
+        f"{', '.join(gone[:5])}; they will count as bad images"
+    )
 
 
 def places(world: World, split: Split) -> tuple[Path | None, Path | None]:

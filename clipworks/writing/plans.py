@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from clipworks.kit.errors import InputError
+from clipworks.kit.classes import named
 from clipworks.writing.dialogue import Plan
 from clipworks.writing.params import Caption
 
@@ -17,14 +17,10 @@ def plans(
     Raises:
         InputError: a hard class that is none of the classes.
     """
-    if unknown := sorted(set(params.challenge_classes) - set(class_names)):
-        raise InputError(
-            f"params.yaml: section 'caption', key 'challenge_classes': {unknown} are not in the "
-            "class list (base.classes); name hard classes of that list, or none: []"
-        )
+    challenge = named(params.challenge_classes, class_names, where="caption.challenge_classes")
     groups = combinations[: params.combinations or None]
     alone = [(name,) for name in class_names]
-    hard = challenge_groups(groups, params.challenge_classes)
+    hard = challenge_groups(groups, challenge)
     return (
         Plan("multi", groups, params.multi_rounds, params.multi_sentences),
         Plan("single", alone, params.single_rounds, params.single_sentences),

@@ -12,7 +12,7 @@ from clipworks.scenes import drawing, evaluation, pooling, rows, table
 from clipworks.scenes.cache import Cache
 from clipworks.scenes.params import Evaluate
 from clipworks.scenes.prompts import PromptSet
-from clipworks.scenes.recipes import Kept, Recipe
+from clipworks.scenes.recipes import Choices, Recipe
 
 LABELS = Path("data/world/labels")
 PROMPTS = Path("data/prompts/prompts.json")
@@ -28,7 +28,7 @@ def main() -> None:
     params, prompts = load("evaluate", Evaluate), PromptSet.load(PROMPTS)
     truth, about = evaluation.truths(LABELS), tables.read_json(ENSEMBLE / "rows.json", rows.Listed)
     scored = {split: tensors.read(ENSEMBLE / f"{split}.safetensors") for split in truth}
-    choices = tables.read_json(ENSEMBLE / "choices.json", dict[str, Kept])
+    choices = tables.read_json(ENSEMBLE / "choices.json", Choices)
     if len(truth) == 2:
         chosen, made = evaluation.choose_on_validation(
             Recipe.load(choices["fixed"]),
