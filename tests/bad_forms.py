@@ -96,17 +96,25 @@ def _(world: World) -> None:
 )
 @wrong("a CLIP of another width than its config's", r"open_clip_model\.safetensors does not fit open_clip_config",
        change="width")  # fmt: skip
+@wrong("a mean of two colours", r"preprocess_cfg\.mean is \[0, 0\]; it needs three numbers",
+       change={"mean": [0, 0]})  # fmt: skip
 @wrong(
-    "a mean of two colours",
-    r"preprocess_cfg\.mean is \[0, 0\]; it needs three numbers",
-    change="mean",
+    "a mean of none", r"preprocess_cfg\.mean is None; it needs three numbers", change={"mean": None}
 )
+@wrong(
+    "a size in words", r"preprocess_cfg\.size is 'x'; it needs whole pixels", change={"size": "x"}
+)
+@wrong("pictures of another size than the tower's",
+       r"preprocess_cfg\.size is \(7, 7\), and vision_cfg\.image_size is \d+; make them equal",
+       change={"size": [7, 7]})  # fmt: skip
+@wrong("a way to resize that there is not", r"preprocess_cfg\.resize_mode is 'fit'; it needs shortest, longest",
+       change={"resize_mode": "fit"})  # fmt: skip
 @wrong(
     "a config with a key of its own",
     r"does not fit open_clip_config\.json: .*'bogus'",
     change="bogus",
 )
-def _(world: World, change: str) -> None:
+def _(world: World, change: str | dict) -> None:
     from safetensors.numpy import load_file
 
     from clipworks.clip import backbone
@@ -126,8 +134,8 @@ def _(world: World, change: str) -> None:
         )
     elif change == "width":
         about["model_cfg"]["embed_dim"] *= 2
-    elif change == "mean":
-        about["preprocess_cfg"]["mean"] = [0, 0]
+    elif isinstance(change, dict):
+        about["preprocess_cfg"] |= change
     else:
         about["model_cfg"]["bogus"] = 1
     config.write_text(json.dumps(about))

@@ -65,7 +65,7 @@ PARAMS: list[tuple[str, dict[str, Any], str]] = [
      r"section 'infer', key 'batch_size': .*integer \(got 'many'\)"),
     ("yes where a number belongs", {"base.seed": True}, r"key 'seed': .*\(got True\)"),
     ("nothing where a number belongs", {"compose.rounds": None}, r"key 'rounds': .*\(got None\)"),
-    ("one value where a section belongs", {"infer": 3}, r"section 'infer': .*\(got 3\)"),
+    ("one value where a section belongs", {"infer": 3}, r"section 'infer': holds keys and their values, not 3"),
     ("a negative seed", {"base.seed": -1}, r"section 'base', key 'seed': .*\(got -1\)"),
     ("a share above one", {"infer.max_bad_share": 1.5}, r"'max_bad_share': .*\(got 1\.5\)"),
     ("a choice that there is not", {"ensemble.aggregation": "median"},

@@ -8,9 +8,10 @@ import reprlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from pydantic import BaseModel, ValidationError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -60,6 +61,20 @@ def new(model_config: dict[str, Any], *, seed: int) -> nn.Module:
     """A CLIP of open_clip's own class with random weights."""
     torch.manual_seed(seed)
     return open_clip.CLIP(**model_config)
+
+
+class Preprocess(BaseModel):
+    """The part of open_clip's config that says what a tower expects of a picture."""
+
+    size: int | tuple[int, int] | None = None
+    mean: tuple[float, float, float] = OPENAI_MEAN
+    std: tuple[float, float, float] = OPENAI_STD
+    resize_mode: Literal["shortest", "longest", "squash"] = "shortest"
+
+
+def side(size: int | Sequence[int]) -> int:
+    """One side of what may be written as both."""
+    return size if isinstance(size, int) else size[0]
 
 
 def tokenizer(context_length: int) -> SimpleTokenizer:
@@ -147,18 +162,25 @@ def frozen(
         raise InputError(
             f"{name}: weights are no finite numbers: {', '.join(odd[:3])} ({len(odd)} in all)"
         )
-    for key in ("mean", "std"):
-        if len(preprocess.get(key, OPENAI_MEAN)) != 3:
-            raise InputError(
-                f"{name}: preprocess_cfg.{key} is {preprocess[key]}; it needs three numbers"
-            )
-    size = preprocess.get("size", model_config["vision_cfg"]["image_size"])
+    try:
+        about = Preprocess.model_validate(preprocess)
+    except ValidationError as error:
+        key = str(error.errors()[0]["loc"][0])
+        needs = {"size": "whole pixels", "resize_mode": "shortest, longest or squash"}
+        raise InputError(
+            f"{name}: preprocess_cfg.{key} is {preprocess[key]!r}; it needs {needs.get(key, 'three numbers')}"
+        ) from None
+    size = side(model_config["vision_cfg"]["image_size"])
+    if side(about.size or size) != size:
+        raise InputError(
+            f"{name}: preprocess_cfg.size is {about.size}, and vision_cfg.image_size is {size}; make them equal"
+        )
     return Backbone(
         model=model,
         tokenizer=tokenizer(model_config["text_cfg"].get("context_length", 77)),
-        image_size=size if isinstance(size, int) else size[0],
-        mean=tuple(preprocess.get("mean", OPENAI_MEAN)),
-        std=tuple(preprocess.get("std", OPENAI_STD)),
-        resize_mode=preprocess.get("resize_mode", "shortest"),
+        image_size=size,
+        mean=about.mean,
+        std=about.std,
+        resize_mode=about.resize_mode,
         name=name,
     )

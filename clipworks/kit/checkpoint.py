@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from clipworks.kit.errors import InputError
+from clipworks.kit.files import check_stored
 
 STATE = "state.safetensors"
 LARGE = 2**28  # bytes
@@ -24,8 +24,8 @@ def scratch_folder(stage: str, settings: Any, inputs: list[Path]) -> Path:
     Files over LARGE count by size and time of change: reading them would take too long.
     """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
-    if lacking := [path for path in sorted(inputs) if not path.exists()]:
-        raise InputError(f"{lacking[0]} does not exist; run the stage that writes it (`dvc repro`)")
+    for path in sorted(inputs):
+        check_stored(path)
     for path in [*sorted(inputs), *sorted(Path(__file__).parents[1].rglob("*.py"))]:
         about = path.stat()
         if about.st_size > LARGE:

@@ -111,6 +111,13 @@ def alone(folder: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
+def check_stored(path: Path, made_by: str = "run the stage that writes it (`dvc repro`)") -> None:
+    """Raises InputError where a file that a stage wrote is not there."""
+    if not path.is_file():
+        what = "is no file" if path.exists() else "does not exist"
+        raise InputError(f"{path} {what}; {made_by}")
+
+
 def make_folder(folder: Path, *, key: str = "--out") -> None:
     """Raises InputError for a folder that cannot be made or written to: now, not after the work."""
     try:

@@ -81,8 +81,7 @@ def parquet(
     Raises:
         InputError: it is missing, not whole, lacks a column, or is of another class list.
     """
-    if not path.exists():
-        raise InputError(f"{path} does not exist; run the stage that writes it (`dvc repro`)")
+    files.check_stored(path)
     try:
         file = pq.ParquetFile(str(path), **options)
     except pa.ArrowInvalid as error:
@@ -142,8 +141,7 @@ def read_json(path: Path, form: Any = Any) -> Any:
     Raises:
         InputError: it is missing, no JSON, or of another form.
     """
-    if not path.exists():
-        raise InputError(f"{path} does not exist; run the stage that writes it (`dvc repro`)")
+    files.check_stored(path)
     content = files.read_json(path)
     try:
         TypeAdapter(form).validate_python(content, strict=True)

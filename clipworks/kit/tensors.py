@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 
 from clipworks.kit.classes import check_same
 from clipworks.kit.errors import InputError
+from clipworks.kit.files import check_stored
 
 
 def about(class_names: Sequence[str]) -> dict[str, str]:
@@ -32,8 +33,7 @@ def opened(
     Raises:
         InputError: it is missing, not whole, or lacks a tensor that is asked for.
     """
-    if not path.exists():
-        raise InputError(f"{path} does not exist; {made_by}")
+    check_stored(path, made_by)
     try:
         file = safe_open(str(path), framework=framework)
     except SafetensorError as error:

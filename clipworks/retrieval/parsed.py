@@ -67,6 +67,8 @@ def read(path: Path) -> tuple[list[Record], list[Path]]:
     for row in tables.rows(path, form=SCHEMA):
         files.append(Path(row.pop("file")))
         records.append(Record(cast(Kind, row.pop("kind")), **row))
+    if not records:
+        raise InputError(f"{path} holds no records; run `dvc repro parse`")
     return records, files
 
 
