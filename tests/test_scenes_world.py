@@ -68,6 +68,15 @@ def test_a_folder_per_class_gives_classes_and_labels(tmp_path) -> None:
         (lambda p: contest(p) and (p / "classes.json").write_text('["a"]'), "at least two"),
         (lambda p: contest(p) and (p / "classes.json").write_text('["a", "a"]'), r"\['a'\] twice"),
         (lambda p: contest(p) and (p / "classes.json").write_text("{"), r"classes\.json"),
+        (lambda p: contest(p) and picture(p / "x.jpg"), r"x\.jpg lies beside Scene/.* \(1 do\)"),
+        (
+            lambda p: contest(p) and picture(p / "Scene/A/1.jpg"),
+            r"as classes, and A/1\.jpg lies in none of",
+        ),
+        (
+            lambda p: contest(p) and picture(p / "Scene/a/1.jpg"),
+            r"as classes, and all/1\.jpg lies in none of",
+        ),
     ],
 )
 def test_a_faulty_folder_is_refused_by_name(tmp_path, build, message) -> None:

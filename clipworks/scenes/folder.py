@@ -102,10 +102,18 @@ def read(folder: Path) -> Listed:
     of any name tells none.
 
     Raises:
-        InputError: no pictures, or neither classes.json nor sub-folders.
+        InputError: no pictures, some beside Scene/, neither classes.json nor sub-folders, or
+            sub-folders of which some are classes and others not.
     """
     top = folder / PICTURES if (folder / PICTURES).is_dir() else folder
     images = pictures_in(top)
+    if top != folder and (
+        beside := [n for n in pictures_in(folder) if n.split("/")[0] != PICTURES]
+    ):
+        raise InputError(
+            f"{folder}: {beside[0]} lies beside {PICTURES}/, where pictures are looked for ({len(beside)} do); "
+            f"move it there, or away; a class's folder cannot be called {PICTURES}"
+        )
     parents = [name.split("/")[0] if "/" in name else "" for name in images]
     if (folder / CLASSES).exists():
         classes = read_classes(folder / CLASSES)
@@ -123,6 +131,14 @@ def read(folder: Path) -> Listed:
         ).tolist()
     elif set(parents) <= set(classes):
         labels = [classes.index(parent) for parent in parents]
+    else:
+        low = {name.lower() for name in classes}
+        odd = next(name for name in images if name.split("/")[0] not in classes or "/" not in name)
+        if any(parent.lower() in low for parent in parents):
+            raise InputError(
+                f"{top}: some sub-folders are named as classes, and {odd} lies in none of {list(classes)[:8]} "
+                f"({CLASSES}); rename its folder, or tell labels by {LABELS}"
+            )
     return Listed(top, classes, tuple(images), None if labels is None else tuple(labels))
 
 

@@ -32,7 +32,8 @@ def main() -> None:
         submissions.write(labels, known)  # the header alone where none are known
         about = {"folder": listed.folder.as_posix(), "classes": listed.classes}
         tables.write_json(OUT / f"{split}.json", {**about, "images": listed.images})
-        print(f"world: {len(listed.images):,} {split} pictures in {listed.folder}")
+        told = "" if known or not listed.images else ", of which no label is known"
+        print(f"world: {len(listed.images):,} {split} pictures in {listed.folder}{told}")
 
 
 if __name__ == "__main__":
