@@ -182,10 +182,9 @@ def test_a_model_of_squares_sees_the_whole_picture(album, backbone_folder, tmp_p
     Image.new("RGB", (90, 30)).save("album/plain.png")
     cosines = []
     for name, model in (("centre", backbone_folder), ("square", tmp_path / "square")):
-        index.build(Path(name), ["album"], str(model))
-        found = {
-            f.image: f.cosine for f in Index.open(name).find("", image="album/plain.png", top=20)
-        }
+        index.build(Path(f"{name}.index"), ["album"], str(model))
+        found = Index.open(f"{name}.index").find("", image="album/plain.png", top=20)
+        found = {f.image: f.cosine for f in found}
         cosines.append(found[str(album / "wide.png")])
     assert cosines[0] == pytest.approx(1, abs=5e-5) and cosines[1] < cosines[0] - 1e-4
 
@@ -209,7 +208,7 @@ def test_an_actor_of_a_cluster_makes_the_parts_that_this_machine_makes(
 
     with tarfile.open("album/shard.tar", "w") as archive:
         archive.add("album/2.png", "inside.png")
-    _, jobs = embedding.plan(sources.find(["album"]), [])
+    _, jobs = embedding.plan(sources.find(["album"]), [], model="")
     here, there = tmp_path / "here", tmp_path / "there"
     embedder = embedding.Embedder(
         backbone.load(backbone_folder), batch_size=4, device=torch.device("cpu")

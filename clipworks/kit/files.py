@@ -1,5 +1,6 @@
 """Reading text files of people's making: UTF-8 with or without a mark, and errors that name the file."""
 
+import errno
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -56,10 +57,19 @@ def walk(folder: Path) -> list[str]:
 
     What is no plain file (a link that leads nowhere, a pipe) is named too: whoever reads it says so. A
     folder that is there twice, by links, is walked once.
+
+    Raises:
+        InputError: a folder cannot be looked into: what lies there would be missed without a word.
     """
     found: list[str] = []
     seen: set[str] = set()
-    for top, folders, names in os.walk(folder, followlinks=True):
+
+    def closed(error: OSError) -> None:
+        raise InputError(
+            f"{printable(str(error.filename))} cannot be looked into: {error.strerror}"
+        )
+
+    for top, folders, names in os.walk(folder, followlinks=True, onerror=closed):
         folders.sort(key=lambda name: (Path(top, name).is_symlink(), name))
         if (real := os.path.realpath(top)) in seen:
             folders.clear()
@@ -90,7 +100,7 @@ def alone(folder: Path) -> Iterator[None]:
     Raises:
         InputError: another process is at work there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, key="a folder to work in")
     if fcntl is None:
         yield
         return
@@ -99,8 +109,10 @@ def alone(folder: Path) -> Iterator[None]:
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(busy) from None
+        except OSError as error:
+            # Some file systems of many machines have no such locks: they go without, as Windows does.
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                raise InputError(busy) from None
         if not lock.exists() or not os.path.samestat(os.fstat(file.fileno()), lock.stat()):
             raise InputError(busy)  # it ended between our two calls, and took its lock with it
         try:
@@ -137,7 +149,11 @@ def make_place(path: Path, kinds: Sequence[str], *, key: str = "--out") -> None:
     """
     if path.suffix not in kinds:
         raise InputError(f"{key} {path}: what is written is {', '.join(kinds)}")
-    if path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError as error:  # a name too long, a closed folder
+        raise InputError(f"{key}: {path} cannot be written: {error.strerror}") from None
+    if is_folder:
         raise InputError(f"{key}: {path} is a folder; name a file in it")
     make_folder(path.parent, key=key)
 

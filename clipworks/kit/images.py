@@ -5,6 +5,7 @@ import io
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -114,7 +115,9 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode == "I":
         image = image.convert("I").point(lambda value: value / 256).convert("L")
     elif image.mode == "F":
-        image = image.convert("L")
+        high: Any = image.getextrema()[1]  # of one band
+        # Science writes brightness from 0 to 1, or to 255.
+        image = (image.point(lambda value: value * 255) if high <= 1 else image).convert("L")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))

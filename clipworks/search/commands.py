@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import make_folder, make_place
+from clipworks.kit.files import make_folder, make_place, printable
 
 DEFAULT = Path("images.index")
 
@@ -59,13 +59,12 @@ def index(
         made = build(folder, images or [], model, batch_size=batch_size, device=device, workers=workers)  # fmt: skip
         typer.echo(
             f"{made.images:,} images, {made.new:,} of them new, {made.changed:,} changed, {made.gone:,} gone "
-            f"-> {folder}"
+            f"-> {printable(str(folder))}"
         )
-        bad = list(made.bad.items())
-        for name, why in bad[:10]:
+        for name, why in made.bad[:10]:
             typer.echo(f"bad: {name}: {why}")
-        if len(bad) > 10:
-            typer.echo(f"... and {len(bad) - 10} more that could not be read")
+        if len(made.bad) > 10:
+            typer.echo(f"... and {len(made.bad) - 10} more that could not be read")
         if not made.images:
             with suppress(OSError):  # it holds something: an index that lost all its images, say
                 folder.rmdir()
@@ -113,6 +112,6 @@ def query(
             typer.echo(f"{place:3d}  {one.cosine:.3f}  {one.image}")
         if out is not None:
             page.write(out, found, text=text, image=image, count=len(opened), model=opened.model)
-            typer.echo(f"-> {out}")
+            typer.echo(f"-> {printable(str(out))}")
 
     run(main)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,12 @@ from tqdm import tqdm
 from clipworks.clip import encoding
 from clipworks.clip.backbone import Backbone
 from clipworks.kit import images
-from clipworks.kit.errors import InputError
 from clipworks.kit.files import printable
 from clipworks.retrieval import squares
 from clipworks.search.shelf import Entry
 from clipworks.tagging.sources import FILES_A_UNIT, Content, Unit, listable
 
 LARGEST = 200_000_000  # pixels of an image
-PROBE = "a picture"
 
 
 @dataclass(frozen=True)
@@ -35,26 +33,31 @@ class Job:
 
     unit: Unit
     entries: tuple[Entry, ...]  # of files; those of archives are known when they are read
+    model: str = ""  # its digest
 
     @property
     def name(self) -> str:
-        """A file name that belongs to this state of these images."""
-        facts = [self.unit.kind, str(self.unit.path), self.unit.group, *(asdict(e) for e in self.entries)]  # fmt: skip
-        stat = self.unit.path.stat()
-        facts += [stat.st_size, stat.st_mtime_ns] if not self.entries else []
+        """A file name that belongs to this state of these images, and to this model."""
+        facts = [self.model, self.unit.kind, str(self.unit.path), self.unit.group, *(asdict(e) for e in self.entries)]  # fmt: skip
+        facts += self.unit.fingerprint() if not self.entries else []
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24] + ".safetensors"
 
 
 def entry(name: str, unit: Unit, path: Path) -> Entry:
     """What is known of a file, an archive or a table."""
-    nowhere = path.is_symlink() and not path.exists()  # or in a circle
-    stat = path.lstat() if nowhere else path.stat()
-    place = path.absolute() if nowhere else path.resolve()
-    return Entry(name, unit.kind, str(place), unit.group, stat.st_size, stat.st_mtime_ns)
+    try:
+        stat = path.stat()
+    except (
+        OSError
+    ):  # a link that leads nowhere or in a circle, a closed folder: reading will say so
+        return Entry(name, unit.kind, str(path.absolute()), unit.group, 0, 0)
+    return Entry(name, unit.kind, str(path.resolve()), unit.group, stat.st_size, stat.st_mtime_ns)
 
 
-def plan(units: Sequence[Unit], known: Sequence[Entry]) -> tuple[list[int], list[Job]]:
-    """Which known images are still there, and what is to be embedded."""
+def plan(
+    units: Sequence[Unit], known: Sequence[Entry], *, model: str
+) -> tuple[list[int], list[Job]]:
+    """Which known images are still there, and what is to be embedded with a model, told by its digest."""
     by_key: dict[Any, list[int]] = {}
     for row, one in enumerate(known):
         by_key.setdefault(one.key, []).append(row)
@@ -72,12 +75,12 @@ def plan(units: Sequence[Unit], known: Sequence[Entry]) -> tuple[list[int], list
         elif rows := by_key.get(entry("", unit, unit.path).key):
             kept += rows
         else:
-            jobs.append(Job(unit, ()))
+            jobs.append(Job(replace(unit, path=unit.path.resolve()), (), model))
     fresh = list({one.path: one for one in fresh}.values())  # named twice, embedded once
     for start in range(0, len(fresh), FILES_A_UNIT):
         some = fresh[start : start + FILES_A_UNIT]
         unit = Unit("files", Path("/"), tuple(one.path for one in some))
-        jobs.append(Job(unit, tuple(some)))
+        jobs.append(Job(unit, tuple(some), model))
     return sorted(set(kept)), jobs
 
 
@@ -93,7 +96,10 @@ class Embedder:
         return squares.fit(image, self.clip.image_size, mode)[None]
 
     def images(
-        self, items: Sequence[tuple[str, Content | Exception]], bad: dict[str, str], bar: Any = None
+        self,
+        items: Sequence[tuple[str, Content | Exception]],
+        bad: list[tuple[str, str]],
+        bar: Any = None,
     ) -> tuple[list[int], np.ndarray]:
         """Places of the images that can be read, and their unit features, float16 (image, dim).
 
@@ -110,7 +116,7 @@ class Embedder:
                     raise images.BadImage(str(content))
                 return self.image(images.read(content, max_pixels=LARGEST, key="what is embedded"))
             except images.BadImage as error:
-                bad[name] = str(error)
+                bad.append((name, str(error)))
                 return None
 
         places: list[int] = []
@@ -131,20 +137,16 @@ class Embedder:
         self.clip.check_fit(texts, what="the sentence")
         return encoding.text_features(self.clip, texts, batch_size=64, device=self._device)
 
-    def probe(self) -> list[float]:
-        """The feature of a fixed text, by which an index knows its model again."""
-        return [round(float(v), 4) for v in self.texts([PROBE])[0]]
-
 
 def embed(embedder: Embedder, job: Job, path: Path, bar: Any = None) -> None:
     """Write a part: features, entries and bad images of one job, whole or not at all."""
-    bad: dict[str, str] = {}
+    bad: list[tuple[str, str]] = []
     if job.entries:
         names = {one.path: one for one in job.entries}
         items: list[tuple[str, Content | Exception]] = [(p, listable(Path(p))) for p in names]
         places, features = embedder.images(items, bad, bar)
         entries = [job.entries[i] for i in places]
-        bad = {printable(names[p].name): why for p, why in bad.items()}
+        bad = [(printable(names[p].name), why) for p, why in bad]
     else:
         entries, parts = [], []
         for some in _some(job.unit):
@@ -171,11 +173,12 @@ def _some(unit: Unit) -> Iterator[list[tuple[str, Content | Exception]]]:
         yield waiting
 
 
-def read_part(path: Path) -> tuple[list[Entry], np.ndarray, dict[str, str]]:
+def read_part(path: Path) -> tuple[list[Entry], np.ndarray, list[tuple[str, str]]]:
     """What `embed` wrote."""
     with safe_open(str(path), framework="np") as file:
         facts = json.loads(file.metadata()["facts"])
-        return [Entry(**one) for one in facts["entries"]], file.get_tensor("features"), facts["bad"]
+        bad = [(name, why) for name, why in facts["bad"]]
+        return [Entry(**one) for one in facts["entries"]], file.get_tensor("features"), bad
 
 
 def run(jobs: Sequence[Job], folder: Path, embedder: Embedder) -> None:
@@ -195,13 +198,3 @@ def run(jobs: Sequence[Job], folder: Path, embedder: Embedder) -> None:
 def clear(folder: Path) -> None:
     """Forget all parts."""
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def check_probe(embedder: Embedder, probe: Sequence[float], word: str) -> None:
-    """Raises InputError where a model is not the one that an index was made with."""
-    own = embedder.probe()
-    if len(own) != len(probe) or float(np.dot(own, probe)) < 0.99:
-        raise InputError(
-            f"the model {word} is not the one that this index was made with (or its weights changed): "
-            "make the index anew in another folder"
-        )

@@ -5,6 +5,8 @@ index = Index.open("images.index")
 index.find("a red car at night")
 """
 
+import glob
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +24,7 @@ from clipworks.retrieval import ranking
 from clipworks.search import approximate, embedding
 from clipworks.search.embedding import Embedder
 from clipworks.search.shelf import ABOUT, About, Entry, Shelf
-from clipworks.tagging import sources
+from clipworks.tagging import sources, store
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Made:
     new: int
     changed: int
     gone: int
-    bad: dict[str, str]
+    bad: list[tuple[str, str]]
 
 
 class Index:
@@ -65,7 +67,7 @@ class Index:
         if not shelf.about.images:
             raise InputError(f"the index {folder} holds no image; `clipworks search index FOLDER` puts some there")  # fmt: skip
         embedder = _embedder(shelf.about.model, 64, device, index=shelf.folder)
-        embedding.check_probe(embedder, shelf.about.probe, shelf.about.model)
+        _check_model(shelf, store.digest(embedder.clip))
         return cls(shelf, embedder)
 
     @property
@@ -114,10 +116,10 @@ class Index:
         if text.strip():
             parts.append((text_weight if image is not None else 1.0, self._embedder.texts([text])))
         if image is not None:
-            bad: dict[str, str] = {}
+            bad: list[tuple[str, str]] = []
             _, feature = self._embedder.images([(str(image), Path(image))], bad)
             if bad:
-                raise InputError(f"the image {image}: {bad[str(image)]}")
+                raise InputError(f"the image {image}: {bad[0][1]}")
             weight = 1 - text_weight if text.strip() else 1.0
             parts.append((weight, F.normalize(torch.from_numpy(feature).float(), dim=1)))
         return F.normalize(sum((w * feature for w, feature in parts), torch.zeros(1)), dim=1)
@@ -152,10 +154,12 @@ def build(
         raise InputError(
             f"--model: {folder} was made with {shelf.about.model}; use another --index for {word}"
         )
-    named = [*(shelf.about.sources if shelf else []), *(str(Path(w).resolve()) for w in words)]
-    about = About(word, list(dict.fromkeys(named)), [])
+    if shelf is None:
+        Shelf.check_new(folder)
+    before = [source for source in shelf.about.sources if not _went(Path(source))] if shelf else []
+    about = About(word, list(dict.fromkeys([*before, *map(_absolute, words)])))
     if not about.sources:
-        raise InputError("name a folder of images")
+        raise InputError(f"nothing that {folder} was made of is there any more; name a folder of images")  # fmt: skip
     if shelf is not None and words:
         sources.find(words)  # before those that the index has: which of both is wrong is said
     try:
@@ -167,10 +171,12 @@ def build(
         raise InputError(
             f"{error}; {folder} was made of it: put it back, or make a new index in another folder"
         ) from None
+    if workers and device != "auto":
+        raise InputError("--device: with --workers each takes what its machine has; leave it out")
     embedder = _embedder(word, batch_size, device, index=folder if shelf else None)
+    about = replace(about, digest=store.digest(embedder.clip))
     if shelf is not None:
-        embedding.check_probe(embedder, shelf.about.probe, word)
-    about = replace(about, probe=embedder.probe())
+        _check_model(shelf, about.digest)
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder / "parts"):
         return _build(folder, shelf, about, units, embedder, workers=workers)
@@ -181,8 +187,10 @@ def _build(
     workers: int,
 ) -> Made:  # fmt: skip
     known = shelf.entries() if shelf else []
-    kept, jobs = embedding.plan(units, known)
+    kept, jobs = embedding.plan(units, known, model=about.digest)
     parts = folder / "parts"
+    for other in set(parts.glob("*.safetensors")) - {parts / job.name for job in jobs}:
+        other.unlink()  # of a run that was killed, and looked at other images or with another model
     if workers:
         from clipworks.search.ray_engine import spread
 
@@ -191,15 +199,22 @@ def _build(
         embedding.run(jobs, parts, embedder)
     stores = [shelf.features()] if shelf and known else []
     rows = [(known[i], 0, i) for i in kept]
-    bad: dict[str, str] = {}
+    places = {known[i].path for i in kept}
+    about.bad.extend(one for one in (shelf.about.bad if shelf else []) if one[0] in places)
+    loose: list[tuple[str, str]] = []
     new: set[str] = set()
     for job in jobs:
         entries, features, own = embedding.read_part(parts / job.name)
-        bad |= own
+        if job.entries:
+            loose += own
+        else:
+            about.bad.extend((str(job.unit.path.resolve()), *one) for one in own)
         if entries:
             stores.append(features)
             rows += [(one, len(stores) - 1, i) for i, one in enumerate(entries)]
             new.update(one.name for one in entries)
+    about = replace(about, bad=list(dict.fromkeys(about.bad)))
+    bad = [*loose, *((name, why) for _, name, why in about.bad)]
     if shelf is None and not rows:  # an index of nothing would only stand in the way
         embedding.clear(parts)
         return Made(0, 0, 0, 0, bad)
@@ -209,6 +224,28 @@ def _build(
     gone = {one.name for one in known} - {known[i].name for i in kept}
     changed = len(new & gone)
     return Made(len(rows), len(new) - changed, changed, len(gone) - changed, bad)
+
+
+def _absolute(word: str) -> str:
+    """A source as the index keeps it. The folder of a pattern is no pattern, whatever its name."""
+    if os.path.lexists(word) or not glob.has_magic(word):
+        return str(Path(word).resolve())
+    return str(Path(glob.escape(str(Path.cwd())), word))
+
+
+def _went(source: Path) -> bool:
+    """Whether a single file was taken away. An empty folder may be a disk that is not mounted."""
+    there = os.path.lexists(source) or not source.suffix or glob.has_magic(str(source))
+    return not there and source.parent.is_dir() and any(source.parent.iterdir())
+
+
+def _check_model(shelf: Shelf, digest: str) -> None:
+    """Raises InputError where a model is not the one that an index was made with."""
+    if shelf.about.digest != digest:
+        raise InputError(
+            f"the model {shelf.about.model} is not the one that this index was made with (its weights changed, "
+            "or how it prepares pictures): make the index anew in another folder"
+        )
 
 
 def _embedder(word: str, batch_size: int, device: str, *, index: Path | None) -> Embedder:

@@ -7,6 +7,7 @@ from pathlib import Path
 from jinja2 import Environment
 
 from clipworks.kit import images
+from clipworks.kit.files import printable
 from clipworks.search.index import Found, plain
 from clipworks.tagging.sources import Unit
 
@@ -43,7 +44,11 @@ def write(
     if path.suffix == ".html":
         path.write_text(_page(found, text, image, count, model), encoding="utf-8")
     elif path.suffix == ".json":
-        content = {"text": text, "image": str(image) if image else None, "found": plain(found)}
+        content = {
+            "text": text,
+            "image": printable(str(image)) if image else None,
+            "found": plain(found),
+        }
         path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     else:
         import pandas as pd
@@ -61,7 +66,7 @@ def _page(found: Sequence[Found], text: str, image: Path | None, count: int, mod
         source, why = _thumbnail(one)
         shown.append({"image": one.image, "cosine": one.cosine, "source": source, "why": why})
     return Environment(autoescape=True).from_string(PAGE).render(
-        title=text or f"Like {image}", found=shown, count=count, model=model,
+        title=text or printable(f"Like {image}"), found=shown, count=count, model=model,
         query=images.data_address(images.read(image), SIDE) if image else "",
     )  # fmt: skip
 

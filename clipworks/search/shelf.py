@@ -10,8 +10,9 @@ about.json is replaced last, so a killed run leaves the old state or the new one
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from clipworks.kit import files, tables
 from clipworks.kit.errors import InputError
 
 ABOUT = "about.json"
+OWN = r"(features-[0-9a-f]{16}\.npy|entries-[0-9a-f]{16}\.parquet)"
 BLOCK = 65_536  # rows that are copied at once
 
 
@@ -55,9 +57,11 @@ class About:
 
     model: str
     sources: list[str]  # absolute
-    probe: list[float]  # the model's feature of a fixed text: another model has another one
+    digest: str = ""  # of the model: its weights, and how it wants its pictures
     key: str = ""  # of the valid files; empty for none yet
     images: int = 0
+    # What could not be read of archives and tables that are not looked into again: (archive, name, why)
+    bad: list[tuple[str, str, str]] = field(default_factory=list)
 
 
 class Shelf:
@@ -88,6 +92,21 @@ class Shelf:
                 f"{folder / ABOUT}: no index of this version ({place}: {first['msg']}); make it again"
             ) from None
         return cls(folder, about)
+
+    @staticmethod
+    def check_new(folder: Path) -> None:
+        """Raises InputError where a new index would lie among other files: it could be taken for its own."""
+        parts = r"(\.lock|.*\.safetensors|.*\.tmp)"
+        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+            own = re.fullmatch(f"({OWN}|.*\\.tmp|faiss-.*)", path.name) or (
+                path.name == "parts" and path.is_dir()
+                and all(re.fullmatch(parts, other.name) for other in path.iterdir())
+            )  # fmt: skip
+            if not own:
+                raise InputError(
+                    f"--index: {folder} holds other files, such as {files.printable(path.name)}; an index needs "
+                    "a folder of its own"
+                )
 
     def entries(self) -> list[Entry]:
         """All images, in order."""
@@ -155,8 +174,8 @@ class Shelf:
         (self.folder / "entries.tmp").replace(self.folder / f"entries-{key}.parquet")
         made = Shelf(self.folder, About(**{**asdict(about), "key": key, "images": len(ordered)}))
         made.write()
-        for path in (*self.folder.glob("features-*.npy"), *self.folder.glob("entries-*.parquet")):
-            if key not in path.name:
+        for path in self.folder.iterdir():
+            if re.fullmatch(OWN, path.name) and key not in path.name:
                 path.unlink()
         return made
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import make_place
+from clipworks.kit.files import make_place, printable
 
 TAGGER = Path("models/tagger.safetensors")
 TEMPLATES = "80 templates, no training"
@@ -60,7 +60,9 @@ def tag(
     engine: Annotated[
         Engine, typer.Option(help="ray: many machines (pip install 'ray[data]')")
     ] = Engine.local,
-    workers: Annotated[int, typer.Option(min=1, help="of ray, each with the model")] = 2,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="of ray, each with the model; 2 unless told")
+    ] = None,
 ) -> None:
     """Tag images: a table with each tag's probability and window, and a page to look at.
 
@@ -74,13 +76,15 @@ def tag(
 
         if fast and full:
             raise InputError("--fast and --full: choose one")
+        if workers is not None and engine is not Engine.ray:
+            raise InputError("--workers: they are of --engine ray; give both, or neither")
         seeing: Seeing = "fast" if fast else "crops" if full else "maps"
         made = work.open_tagger(tagger, classes, backbone, default=TAGGER)
         done = work.tag(
             made, images, out, seeing, tags_per_image=tags_per_image, batch_size=batch_size,
-            precision=precision.value, device=device, workers=workers if engine is Engine.ray else 0,
+            precision=precision.value, device=device, workers=(workers or 2) if engine is Engine.ray else 0,
         )  # fmt: skip
-        typer.echo(done)
+        typer.echo(printable(done))
 
     run(main)
 

@@ -28,6 +28,7 @@ from clipworks.tagging.tagger import Calibration, Tagger
 from clipworks.windows.tower import Cut
 
 READERS = 4
+Bad = tuple[str, str]  # an image that could not be read, and why
 SAMPLE = 20_000  # images that thresholds are read off
 
 
@@ -50,10 +51,10 @@ class Parts:
                 for i, name in enumerate(names):
                     yield Judged(name, (int(sizes[i, 0]), int(sizes[i, 1])), logits[i], windows[i])
 
-    def bad(self) -> Iterator[tuple[str, str]]:
+    def bad(self) -> Iterator[Bad]:
         """Images that could not be read, and why."""
         for path in self.files:
-            yield from _facts(path)[1].items()
+            yield from _facts(path)[1]
 
     def sample(self) -> np.ndarray:
         """Logits of at most SAMPLE images, evenly over all, of shape (image, class)."""
@@ -106,13 +107,14 @@ def plan(tagger: Tagger, units: Sequence[Unit], out: Path, seeing: Seeing, preci
 
 def count(part: Path) -> int:
     """How many images a part has, bad ones too."""
-    return sum(map(len, _facts(part)))
+    names, bad = _facts(part)
+    return len(names) + len(bad)
 
 
-def look(eye: Eye, unit: Unit, bar: Any = None) -> tuple[list[Judged], dict[str, str]]:
+def look(eye: Eye, unit: Unit, bar: Any = None) -> tuple[list[Judged], list[Bad]]:
     """Logits of a unit's images, and which could not be read and why."""
     found: list[Judged] = []
-    bad: dict[str, str] = {}
+    bad: list[Bad] = []
     waiting: list[Cut] = []
     pixels = 0
 
@@ -126,7 +128,7 @@ def look(eye: Eye, unit: Unit, bar: Any = None) -> tuple[list[Judged], dict[str,
         if bar is not None:
             bar.update()
         if one.reason is not None:
-            bad[one.name] = one.reason
+            bad.append((one.name, one.reason))
             continue
         waiting.append(one)
         pixels += one.area
@@ -136,7 +138,7 @@ def look(eye: Eye, unit: Unit, bar: Any = None) -> tuple[list[Judged], dict[str,
     return [*found, *eye.judge(waiting)], bad
 
 
-def write_part(path: Path, judged: Sequence[Judged], bad: dict[str, str]) -> None:
+def write_part(path: Path, judged: Sequence[Judged], bad: Sequence[Bad]) -> None:
     """One file, whole or not there."""
     own = {
         "logits": torch.from_numpy(np.stack([one.logits for one in judged])),
@@ -168,7 +170,8 @@ def calibrate(parts: Parts, *, tags_per_image: float | None = None) -> Calibrati
 def _key(tagger: Tagger, seeing: Seeing, precision: str) -> str:
     """What logits depend on beside the images."""
     about = tagger.about.model_copy(update={"thresholds": {}})
-    found = hashlib.sha256(f"{about.model_dump_json()} {seeing} {precision}".encode())
+    form = 2  # of parts: those of an earlier clipworks are looked at again
+    found = hashlib.sha256(f"{form} {about.model_dump_json()} {seeing} {precision}".encode())
     for value in (v for v in vars(tagger.scorer).values() if isinstance(v, torch.Tensor)):
         found.update(value.cpu().contiguous().numpy().tobytes())
     return found.hexdigest()
@@ -179,7 +182,7 @@ def _digest(key: str, unit: Unit) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def _facts(path: Path) -> tuple[list[str], dict[str, str]]:
+def _facts(path: Path) -> tuple[list[str], list[Bad]]:
     with safe_open(str(path), framework="np") as file:
         facts = json.loads(file.metadata()["facts"])
-    return facts["images"], facts["bad"]
+    return facts["images"], [(name, why) for name, why in facts["bad"]]

@@ -1,9 +1,10 @@
 """The page of tagged images: one file, nothing loaded from elsewhere; windows on hover."""
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment
 
@@ -38,7 +39,7 @@ td{padding-right:1.5em;vertical-align:top;overflow-wrap:anywhere}
 <p><input id="search" type="search" placeholder="search by file name" aria-label="search by file name"></p>
 <nav>{% for name, number in names %}<button value="{{ name }}">{{ name }} {{ number }}</button>{% endfor %}</nav>
 <main>{% for f in figures %}<figure data-name="{{ f.name }}" data-tags="{{ f.tags|map(attribute='name')|join('\n') }}">
-<div class="frame"><img loading="lazy" src="{{ f.source }}" alt="{{ f.name }}">{% for t in f.tags %}<i
+<div class="frame">{% if f.source %}<img loading="lazy" src="{{ f.source }}" alt="{{ f.name }}">{% else %}{{ f.why }}{% endif %}{% for t in f.tags %}<i
 style="left:{{ t.left }}%;top:{{ t.top }}%;width:{{ t.width }}%;height:{{ t.height }}%"></i>{% endfor %}</div>
 <figcaption><ul>{% for t in f.tags %}<li tabindex="0"><span>{{ "%.2f"|format(t.probability) }}</span>{{ t.name }}
 <div class="bar"><i style="width:{{ (100 * t.probability)|round(1) }}%"></i></div></li>{% else %}<li>no tag</li>{% endfor %}</ul>
@@ -82,11 +83,14 @@ def write(
         lines: of all images or of the first ones, in the order of the source.
         note: how the tags were made.
     """
-    good = (line for line in lines if line.error is None)
-    tagged = {line.image: line for line in islice(good, AT_MOST)}
-    figures = []
-    for name, source in _first(units, tagged):
-        image = images.read(source)
+    good = list(islice((line for line in lines if line.error is None), AT_MOST))
+    figures: list[dict[str, Any]] = []
+    for line, source in _first(units, good, bad):
+        try:
+            image = images.read(source)
+        except images.BadImage as error:  # it was read before
+            figures.append({"name": line.image, "tags": [], "why": str(error)})
+            continue
         tags = [
             {
                 "name": tag.name,
@@ -96,10 +100,10 @@ def write(
                 "width": round(100 * (tag.box.right - tag.box.left) / image.width, 2),
                 "height": round(100 * (tag.box.bottom - tag.box.top) / image.height, 2),
             }
-            for tag in tagged[name].tags
+            for tag in line.tags
         ]
-        figures.append({"name": name, "tags": tags, "source": images.data_address(image, SIDE)})
-    names = Counter(tag.name for line in tagged.values() for tag in line.tags)
+        figures.append({"name": line.image, "tags": tags, "source": images.data_address(image, SIDE)})  # fmt: skip
+    names = Counter(tag.name for line in good for tag in line.tags)
     text = Environment(autoescape=True).from_string(PAGE).render(
         title="Tags", count=count, figures=figures, bad=bad, note=note,
         warning=warning, names=names.most_common(),
@@ -107,13 +111,32 @@ def write(
     path.write_text(text, encoding="utf-8")
 
 
-def _first(units: Sequence[Unit], wanted: dict[str, Line]) -> Iterable[tuple[str, Path | bytes]]:
-    """The wanted images again: few enough not to keep."""
-    left = set(wanted)
+def _first(
+    units: Sequence[Unit], wanted: Sequence[Line], bad: Sequence[tuple[str, str]]
+) -> Iterator[tuple[Line, Path | bytes]]:
+    """The wanted images again: few enough not to keep. Several may have one name, and some of those may
+    be bad: both lists are in the order of the source."""
+    left: dict[str, deque[Line]] = {}
+    for line in wanted:
+        left.setdefault(line.image, deque()).append(line)
+    broken = Counter(name for name, _ in bad)
     for unit in units:
         for name, source in unit.read():
-            if name in left and not isinstance(source, Exception):
-                left.discard(name)
-                yield name, source
             if not left:
                 return
+            if name not in left or isinstance(source, Exception):
+                continue
+            if broken[name] and not _readable(source):
+                broken[name] -= 1
+                continue
+            yield left[name].popleft(), source
+            if not left[name]:
+                del left[name]
+
+
+def _readable(source: Path | bytes) -> bool:
+    try:
+        images.read(source)
+    except images.BadImage:
+        return False
+    return True

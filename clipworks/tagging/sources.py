@@ -9,6 +9,7 @@ import glob
 import os
 import re
 import tarfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,15 @@ from clipworks.kit.files import printable, walk
 FILES_A_UNIT = int(os.environ.get("CLIPWORKS_TAG_FILES", "256"))  # a kill loses at most so many
 LARGEST = 500_000_000  # bytes of one image in an archive
 INDEX = r"entries-[0-9a-f]{16}\.parquet"  # lies in each index of `clipworks search`
+CAMERAS = (
+    ".heic",
+    ".heif",
+    ".dng",
+    ".cr2",
+    ".cr3",
+    ".nef",
+    ".arw",
+)  # pictures that Pillow cannot read
 TARS = (".tar", ".tar.gz", ".tgz")
 Content = Path | bytes
 
@@ -40,7 +50,7 @@ class Unit:
     def fingerprint(self) -> list[object]:
         """What tells it from another state of itself: names, sizes and times."""
         many = [self.path / name for name in self.names] if self.kind == "files" else [self.path]
-        stats = [(path.name, path.stat()) for path in many if path.exists()]
+        stats = [(path.name, path.stat()) for path in many if os.path.exists(path)]  # noqa: PTH110  (raises nothing)
         facts = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
         return [self.kind, self.path.as_posix(), list(self.names), self.group, facts]
 
@@ -52,14 +62,14 @@ class Unit:
 
     def read(self) -> Iterator[tuple[str, Content | Exception]]:
         """Names of images, each with its file or content, or why there is none."""
+        told = self.shown or self.path
         if self.kind == "files":
-            told = self.shown or self.path
             for name in self.names:
                 yield printable((told / name).as_posix()), listable(self.path / name)
         elif self.kind == "tar":
-            yield from _members(self.path)
+            yield from _members(self.path, printable(told.as_posix()))
         else:
-            yield from _rows(self.path, self.group)
+            yield from _rows(self.path, self.group, printable(told.as_posix()))
 
 
 def listable(path: Path) -> Content | Exception:
@@ -80,15 +90,15 @@ def find(words: Sequence[str], *, but: Path | None = None) -> list[Unit]:
     units: list[Unit] = []
     for word in words:
         path = Path(word)
-        if path.is_dir():
+        if os.path.isdir(word):  # noqa: PTH112  (raises nothing, whatever the word)
             units += _folder(path, but)
-        elif path.is_file():
+        elif os.path.isfile(word):  # noqa: PTH113
             units += _file(path)
         else:
             matches = sorted(glob.glob(word, recursive=True))  # noqa: PTH207  (a pattern may be absolute)
             if not matches:
                 raise InputError(f"{word!r}: no such file or folder, and no file matches it")
-            loose = [Path(m) for m in matches if Path(m).is_file() and not _packed(Path(m))]
+            loose = [p for p in map(Path, matches) if not p.is_dir() and not _packed(p)]
             units += _runs(Path(), [p.as_posix() for p in loose if _is_image(p)])
             for match in map(Path, matches):
                 units += (
@@ -125,7 +135,7 @@ def _once(units: Sequence[Unit]) -> list[Unit]:
 def _folder(path: Path, but: Path | None = None) -> list[Unit]:
     """Images under a folder, all the way down; shards and tables too, but for those of an index. A link
     that leads nowhere or a pipe stays with its name, to be listed as bad."""
-    found = [name for name in walk(path) if (path / name).is_file() or _is_image(Path(name))]
+    found = [name for name in walk(path) if _is_image(Path(name)) or _packed(Path(name))]
     ours = {Path(name).parent for name in found if re.fullmatch(INDEX, Path(name).name)}
     found = [
         name
@@ -151,9 +161,9 @@ def _runs(folder: Path, names: Sequence[str]) -> list[Unit]:
 
 
 def _file(path: Path) -> list[Unit]:
-    if path.name.endswith(TARS):
+    if path.name.lower().endswith(TARS):
         return [Unit("tar", path)]
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         try:
             file = pq.ParquetFile(path)
         except (pa.ArrowInvalid, OSError) as error:
@@ -165,36 +175,31 @@ def _file(path: Path) -> list[Unit]:
 
 
 def _packed(path: Path) -> bool:
-    return path.name.endswith(TARS) or path.suffix == ".parquet"
+    return path.name.lower().endswith((*TARS, ".parquet"))
 
 
 def _is_image(path: Path) -> bool:
-    """By its extension, so that a broken picture is found, and named later."""
-    return path.suffix.lower() in Image.registered_extensions()
+    """By its extension, so that a broken picture, or one of a camera's own kind, is found and named later."""
+    return path.suffix.lower() in (*Image.registered_extensions(), *CAMERAS)
 
 
-def _members(path: Path) -> Iterator[tuple[str, Content | Exception]]:
+def _members(path: Path, shown: str) -> Iterator[tuple[str, Content | Exception]]:
     """Images of a tar in its order. Links and devices are refused: they can lead out of it."""
     try:
         with tarfile.open(path, "r|*") as archive:
             for member in archive:
                 if member.isdir() or not _is_image(Path(member.name)):
                     continue
+                name = f"{shown}/{printable(member.name)}"
                 if not member.isfile():
-                    yield (
-                        f"{path.name}/{member.name}",
-                        InputError("no plain file (a link or a device)"),
-                    )
+                    yield name, InputError("no plain file (a link or a device)")
                 elif member.size > LARGEST:
-                    yield (
-                        f"{path.name}/{member.name}",
-                        InputError(f"{member.size:,} bytes, more than {LARGEST:,}"),
-                    )
+                    yield name, InputError(f"{member.size:,} bytes, more than {LARGEST:,}")
                 else:
                     file = archive.extractfile(member)
-                    yield f"{path.name}/{member.name}", file.read() if file else b""
-    except (tarfile.TarError, EOFError, OSError) as error:
-        yield f"{path.name} (the rest)", InputError(f"the archive ends in a fault: {error}")
+                    yield name, file.read() if file else b""
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        yield f"{shown} (the rest)", InputError(f"the archive ends in a fault: {error}")
 
 
 def _column(schema: pa.Schema, path: Path) -> tuple[str, str | None]:
@@ -218,21 +223,25 @@ def _column(schema: pa.Schema, path: Path) -> tuple[str, str | None]:
     )
 
 
-def _rows(path: Path, group: int) -> Iterator[tuple[str, Content | Exception]]:
-    with pq.ParquetFile(path) as file:
-        column, name = _column(file.schema_arrow, path)
-        wanted = [column] if name is None else [column, name]
-        first = sum(file.metadata.row_group(i).num_rows for i in range(group))
-        done = 0
-        for batch in file.iter_batches(batch_size=64, row_groups=[group], columns=wanted):
-            for row in batch.to_pylist():
-                value = row[column]
-                content = value.get("bytes") if isinstance(value, dict) else value
-                own = value.get("path") if isinstance(value, dict) else None
-                label = row.get(name) if name else own
-                label = f"{path.name}:{first + done}" if label in (None, "") else str(label)
-                yield (
-                    label,
-                    content if content is not None else InputError("the row holds no image"),
-                )
-                done += 1
+def _rows(path: Path, group: int, shown: str) -> Iterator[tuple[str, Content | Exception]]:
+    """Images of a row group. A row is called by its column of names, and by its place too where an
+    earlier one is called so, or nothing."""
+    seen: set[str] = set()
+    try:
+        with pq.ParquetFile(path) as file:
+            column, name = _column(file.schema_arrow, path)
+            wanted = [column] if name is None else [column, name]
+            place = sum(file.metadata.row_group(i).num_rows for i in range(group))
+            for batch in file.iter_batches(batch_size=64, row_groups=[group], columns=wanted):
+                for row in batch.to_pylist():
+                    value = row[column]
+                    content = value.get("bytes") if isinstance(value, dict) else value
+                    own = value.get("path") if isinstance(value, dict) else None
+                    label = row.get(name) if name else own
+                    label = f"{shown}:{place}" if label in (None, "") else str(label)
+                    label = f"{label} ({shown}:{place})" if label in seen else label
+                    seen.add(label)
+                    place += 1
+                    yield label, content if content is not None else InputError("the row holds no image")  # fmt: skip
+    except (pa.ArrowException, OSError) as error:
+        yield f"{shown} (the rest of row group {group})", InputError(f"the table ends in a fault: {error}")  # fmt: skip

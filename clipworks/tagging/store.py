@@ -32,8 +32,11 @@ class About(BaseModel):
 
 
 def digest(clip: Backbone) -> str:
-    """SHA-256 over a model's weights, by name, shape and bytes, however they came."""
+    """SHA-256 over all that features depend on: how pictures are prepared, the kinds of the layers (an
+    activation has no weights), and the weights by name, shape and bytes, however they came."""
     found = hashlib.sha256()
+    found.update(f"{clip.image_size} {clip.mean} {clip.std} {clip.resize_mode}".encode())
+    found.update(" ".join(type(layer).__name__ for layer in clip.model.modules()).encode())
     for name, value in sorted(clip.model.state_dict().items()):
         found.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
         found.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())

@@ -67,6 +67,9 @@ def tag(
         InputError: nothing to tag, no image that can be read, or the table cannot be written.
     """
     make_place(out, table.KINDS)
+    make_place(out.with_suffix(".html"), (".html",), key="the page beside --out")
+    if workers and device != "auto":
+        raise InputError("--device: with --engine ray each worker takes what its machine has; leave it out")  # fmt: skip
     if out.suffix == ".csv" and (odd := [name for name in tagger.classes if ";" in name]):
         raise InputError(
             f"--out {out}: a CSV separates tags by semicolons, which {odd[:5]} hold; write .parquet or .json, "

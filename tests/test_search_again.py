@@ -1,0 +1,115 @@
+"""An index that is made again: other models, other folders, images that went, killed runs."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from albums import png, shard
+from test_search import run, seven
+
+from clipworks import Index
+from clipworks.kit.errors import InputError
+from clipworks.search import embedding, index
+
+
+@pytest.fixture
+def album(tmp_dir) -> Path:
+    return seven(tmp_dir / "album")
+
+
+def killed(folder: str, model: Path, monkeypatch) -> None:
+    """A first run that ends before its index is whole."""
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(embedding, "read_part", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        index.build(Path(folder), ["album"], str(model))
+    assert list(Path(folder, "parts").glob("*.safetensors"))
+
+
+def changed(backbone_folder: Path, folder: Path, **preprocess: object) -> Path:
+    """The same weights, which want their pictures otherwise."""
+    shutil.copytree(backbone_folder, folder)
+    config = folder / "open_clip_config.json"
+    about = json.loads(config.read_text())
+    about["preprocess_cfg"] |= preprocess
+    config.write_text(json.dumps(about))
+    return folder
+
+
+def test_what_a_killed_run_embedded_with_another_model_is_not_taken(
+    album, backbone_folder, tmp_path, monkeypatch
+) -> None:
+    other = changed(backbone_folder, tmp_path / "other", mean=[0.1, 0.2, 0.3])
+    index.build(Path("whole.index"), ["album"], str(other))
+    killed("again.index", backbone_folder, monkeypatch)
+    index.build(Path("again.index"), ["album"], str(other))
+    one, two = (Index.open(f).find("a car", top=7) for f in ("whole.index", "again.index"))
+    assert [(f.image, f.cosine) for f in one] == [(f.image, f.cosine) for f in two]
+
+
+def test_an_index_knows_a_model_that_prepares_pictures_otherwise(
+    album, backbone_folder, tmp_path
+) -> None:
+    model = changed(backbone_folder, tmp_path / "model")
+    index.build(Path("a.index"), ["album"], str(model))
+    shutil.rmtree(model)
+    changed(backbone_folder, model, resize_mode="squash")
+    for again in (lambda: Index.open("a.index"), lambda: index.build(Path("a.index"), [], None)):
+        with pytest.raises(InputError, match="or how it prepares pictures"):
+            again()
+
+
+@pytest.mark.parametrize("file", ["parts/mine.jpg", "features-train.npy", "photo.png"])
+def test_an_index_is_not_made_among_other_files(album, backbone_folder, file) -> None:
+    place = Path("data", file)
+    place.parent.mkdir(parents=True)
+    place.write_bytes(png())
+    with pytest.raises(InputError, match=r"--index: data holds other files, such as .*of its own"):
+        index.build(Path("data"), ["album"], str(backbone_folder))
+    assert place.exists()
+
+
+def test_a_killed_first_run_goes_on(album, backbone_folder, monkeypatch) -> None:
+    killed("a.index", backbone_folder, monkeypatch)
+    assert index.build(Path("a.index"), ["album"], str(backbone_folder)).new == 7
+
+
+def test_a_single_file_that_went_is_forgotten(album, backbone_folder) -> None:
+    files = sorted(str(path) for path in album.glob("*.png"))
+    index.build(Path("a.index"), files, str(backbone_folder))
+    Path(files[0]).unlink()
+    made = index.build(Path("a.index"), [], None)
+    assert (made.images, made.gone) == (len(files) - 1, 1)
+    for path in files[1:]:
+        Path(path).unlink()
+    shutil.rmtree(album)  # as if its disk were not mounted: nothing is forgotten for that
+    with pytest.raises(InputError, match="put it back"):
+        index.build(Path("a.index"), [], None)
+
+
+def test_a_working_folder_named_like_a_pattern_is_none(
+    backbone_folder, tmp_dir, monkeypatch
+) -> None:
+    (tmp_dir / "ph [1]").mkdir()
+    monkeypatch.chdir(tmp_dir / "ph [1]")
+    Path("a.png").write_bytes(png())
+    for new in (1, 0):
+        assert index.build(Path("a.index"), ["*.png"], str(backbone_folder)).new == new
+
+
+def test_bad_pictures_of_an_archive_are_named_each_time(tmp_dir, backbone_folder) -> None:
+    shard(tmp_dir / "s.tar", {"good.png": png(), "bad.png": b"x"})
+    for new in (1, 0, 0):
+        made = run("index", "s.tar", "--model", str(backbone_folder))
+        assert f"1 images, {new} of them new" in made.output
+        assert made.output.count("bad: ") == 1 and "s.tar/bad.png: no image format" in made.output
+
+
+def test_names_that_are_no_text_are_shown_as_what_they_are(album, backbone_folder) -> None:
+    index.build(Path("images.index"), ["album"], str(backbone_folder))
+    odd = os.fsdecode(b"caf\xe9.png")
+    shutil.copyfile("album/2.png", odd)
+    for out in ("f.html", "f.json"):
+        assert run("--image", odd, "--out", out).exit_code == 0
+        assert "caf\\xe9.png" in Path(out).read_text().replace("\\\\", "\\")
