@@ -47,6 +47,7 @@ def main() -> None:
                 found.add(
                     *combinations.read_reply(reply.text, asked, labeller, finish=reply.finish)
                 )
+    found.check(OUT / "replies.parquet")
     tables.write_json(OUT / "combinations.json", found.groups)
     tables.write_json(OUT / "metrics.json", found.metrics())
     print(f"compose: {len(found.groups):,} combinations of {len(names)} classes -> {OUT}")

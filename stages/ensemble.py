@@ -26,9 +26,7 @@ def main() -> None:
     """Write every row of the leaderboard as logits, the routing, and the submission."""
     base, params = load("base", Base), load("ensemble", Ensemble)
     names = read_classes(Path(base.classes))
-    ways = load(
-        "infer", Infer
-    ).windows  # not the folders that are there: these may be of old params
+    ways = load("infer", Infer).windows  # not the folders that are there: these may be old
     wanted = [row for row in rows(MODELS) if row.windows in ways]
     there = [
         s for s in SPLITS if manifest.read(INFER / "crops" / s, names)["shards"] or s == "test"
@@ -47,6 +45,10 @@ def main() -> None:
         save_file(board.windows, str(OUT / f"{split}_windows.safetensors"), metadata=about)
         tables.write_json(OUT / f"{split}_images.json", images)
         leaderboard.write_predictions(OUT / f"{split}.parquet", images, names, logits)
+    made_of = {
+        way: tables.read_json(INFER / way / manifest.MADE_OF, dict[str, str]) for way in ways
+    }
+    tables.write_json(OUT / manifest.MADE_OF, made_of)
     asked = tables.read_json(TEST, manifest.Listed)["images"]
     tables.write_json(OUT / "submission.json", leaderboard.submission(asked, images, logits))
     used = {model: sum(model in shares for shares in routes.values()) for model in MODELS}

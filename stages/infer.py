@@ -50,8 +50,8 @@ def main(name: str = "") -> None:
                 work, listed, out / split, scratch=states[-1], features=kept, per_shard=size
             )
             facts["images"] = total = total + len(listed["images"])
-    tables.write_json(out / "bad_images.json", bad)
-    shards.check_share(bad, total, params.max_bad_share, out / "bad_images.json")
+    manifest.write_made_of(out, [weights, *files.values()])
+    shards.report_bad(bad, total, params.max_bad_share, out / "bad_images.json")
     clear(*states)
     print(f"infer: {total:,} images, {sum(map(len, bad.values()))} bad -> {out}")
 

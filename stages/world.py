@@ -9,7 +9,7 @@ from clipworks.kit.params import Base, load
 from clipworks.miniature.painting import paint_split
 from clipworks.miniature.scene import check_glyphs
 from clipworks.worlds import coco
-from clipworks.worlds.listing import Split, find, missing
+from clipworks.worlds.listing import Split, cut_short, find, missing
 from clipworks.worlds.params import World
 
 OUT = Path("data/world")
@@ -25,8 +25,8 @@ def main() -> None:
         annotations = OUT / f"annotations/{split}.json"
         if params.source != "miniature":
             found = find(params, split, names)
-            if gone := missing(found):
-                print(f"world: warning: {split}: {gone}")
+            for odd in filter(None, (missing(found), cut_short(found, split))):
+                print(f"world: warning: {odd}")
             listed = found.listed()
             coco.keep(annotations, found.annotations)
             # The pictures stay where they lie; this says where, and DVC has no empty folder.

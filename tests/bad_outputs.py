@@ -195,7 +195,7 @@ def _(world: World) -> None:
     from clipworks.windows import shards
 
     bad = {"test": {"a.png": "no image"}}
-    shards.check_share(bad, 8, 0.01, Path("data/infer/crops/bad_images.json"))
+    shards.report_bad(bad, 8, 0.01, Path("data/infer/crops/bad_images.json"))
 
 
 @wrong(

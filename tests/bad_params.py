@@ -286,7 +286,7 @@ FILES: list[tuple[str, str, str | bytes, dict[str, Any], str]] = [
      r"ensemble\.lists: l\.yaml: 'cup' stands at base and ema"),
     ("a folder of replies without any", "r/README.md", "none yet\n",
      {"chat.engine": "replay", "chat.replay.folder": "r"},
-     r"chat\.replay\.folder: r holds no recorded replies \(\.json, \.jsonl, \.txt or \.parquet\)"),
+     r"chat\.replay\.folder: r holds no recorded replies \(\.json, \.jsonl or \.txt\); \.parquet files"),
     ("a TorchScript archive", "w.pt", archive("model/code/__torch__.py"),
      {"backbone.source": "pretrained", "backbone.checkpoint": "w.pt"},
      r"backbone\.checkpoint: w\.pt is a TorchScript archive, which can hold code"),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from test_scenes_pipeline import SOLUTION
 from thimble import set_params
 from typer.testing import CliRunner
@@ -69,7 +70,7 @@ def test_wrong_params_of_the_scenes_are_refused(project, changes, message) -> No
 def test_sentences_for_other_places_than_a_folder_has_are_found_here_too(project) -> None:
     for name in ("lighthouse", "tunnel"):
         (project / "own" / name).mkdir(parents=True)
-        (project / "own" / name / "1.jpg").write_bytes(b"")
+        Image.new("RGB", (8, 8)).save(project / "own" / name / "1.jpg")
     set_params(project, {"world.source": "folder", "world.folder.test": "own"})
     with pytest.raises(
         InputError,

@@ -122,9 +122,9 @@ def test_an_image_is_known_by_name_size_and_time(tmp_path) -> None:
 def test_bad_images_stop_the_run_above_the_allowed_share() -> None:
     bad = {"validation": {"a": "it is bad"}, "test": {"b": "it is bad", "c": "it is bad"}}
     report = Path("bad_images.json")
-    shards.check_share(bad, 10, 0.3, report)
+    shards.report_bad(bad, 10, 0.3, report)
     with pytest.raises(ValueError, match=r"^30\.00% of the images are bad, .* allows 29\.00%; bad"):
-        shards.check_share(bad, 10, 0.29, report)
-    shards.check_share({"test": {}}, 0, 0.0, report)
+        shards.report_bad(bad, 10, 0.29, report)
+    shards.report_bad({"test": {}}, 0, 0.0, report)
     with pytest.raises(ValueError, match=r"^100\.00%"):
-        shards.check_share({"test": {"b": "it is bad"}}, 1, 0.99, report)
+        shards.report_bad({"test": {"b": "it is bad"}}, 1, 0.99, report)

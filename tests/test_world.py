@@ -108,7 +108,8 @@ def test_a_coco_split_is_listed_where_it_lies(tmp_path) -> None:
         ["dog"],
         [("a.jpg", 9, []), ("b.jpg", 9, [Placed("dog", (0, 0, 1, 1), 1)])],
     )
-    cut = coco.cut(tmp_path / "x.json", ["dog"], limit=1, drop=False)
+    cut, total = coco.cut(tmp_path / "x.json", ["dog"], limit=1, drop=False)
+    assert total == 2
     assert [entry["file_name"] for entry in cut["images"]] == ["a.jpg"]
     assert cut["annotations"] == []
 

@@ -1,7 +1,6 @@
 """Any OpenAI-compatible endpoint: vLLM, llama.cpp, Ollama, a hosted API."""
 
 import asyncio
-import json
 import os
 import socket
 from collections.abc import AsyncGenerator, Iterator, Sequence
@@ -34,16 +33,44 @@ VERDICT = {
 }
 
 
+def host_of(base_url: str) -> tuple[str, int]:
+    """The host and the port of a server's address.
+
+    Raises:
+        InputError: it is no address.
+    """
+    try:
+        server = urlsplit(base_url)
+        host, port = server.hostname, server.port
+    except ValueError:
+        host = None
+    if host is None or server.scheme not in ("http", "https"):
+        raise InputError(
+            f"chat.openai.base_url: {base_url!r} is no http address; http://HOST:PORT/v1"
+        )
+    return host, port or (443 if server.scheme == "https" else 80)
+
+
+def _text(content: object) -> str:
+    """A message's text. Some servers send it in parts, and half of a sign that takes two.
+
+    Raises:
+        TypeError: it is of another form.
+    """
+    if isinstance(content, list):
+        content = "".join(part["text"] for part in content if part.get("type") == "text")
+    if not isinstance(content, str | None):
+        raise TypeError(f"content is {type(content).__name__}")
+    return (content or "").encode("utf-8", "replace").decode("utf-8")
+
+
 def _check_reachable(base_url: str) -> None:
     """One connection before the first question: the client itself would retry for minutes."""
-    server = urlsplit(base_url)
-    if server.scheme not in ("http", "https") or not server.hostname:
-        raise InputError(f"chat.openai.base_url: {base_url!r} is no http address")
+    address = host_of(base_url)
     if any(os.environ.get(key) for key in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY")):
         return
-    port = server.port or (443 if server.scheme == "https" else 80)
     try:
-        with socket.create_connection((server.hostname, port), CONNECT_SECONDS):
+        with socket.create_connection(address, CONNECT_SECONDS):
             return
     except OSError as error:
         raise InputError(
@@ -75,10 +102,12 @@ class OpenAIEngine:
             no_thinking: ask the chat template to switch thinking off (vLLM and alike only).
         """
         self._key_variable = key_variable
+        key = os.environ.get(key_variable) or "none"  # local servers want some key and check none
+        if not key.isascii():
+            raise InputError(f"chat.openai: the key in ${key_variable} holds signs that no key has; copy it whole")  # fmt: skip
         self._options: dict[str, Any] = {
             "base_url": base_url,
-            # Local servers want some key and check none.
-            "api_key": os.environ.get(key_variable) or "none",
+            "api_key": key,
             "timeout": timeout,
             "max_retries": retries,
         }
@@ -92,6 +121,8 @@ class OpenAIEngine:
             "model": model,
             "revision": "",
             "structured": structured,
+            # A key that was not always there: replies from before keep theirs.
+            **({"no_thinking": "true"} if no_thinking else {}),
         }
 
     def answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Reply]]:
@@ -150,13 +181,18 @@ class OpenAIEngine:
                 found = await client.chat.completions.create(**self._body(request))
                 choice = found.choices[0]
                 finish = "length" if choice.finish_reason == "length" else "stop"
-                return Reply(choice.message.content or "", finish)  # type: ignore[arg-type]
+                return Reply(_text(choice.message.content), finish)  # type: ignore[arg-type]
             except FATAL as error:
                 raise InputError(
                     f"chat.openai: {self._options['base_url']} refuses: {error.message} (model "
                     f"{self.identity['model']!r}, key from ${self._key_variable})"
                 ) from None
-            except (json.JSONDecodeError, AttributeError, IndexError, TypeError) as error:
+            except (
+                ValueError,
+                AttributeError,
+                IndexError,
+                TypeError,
+            ) as error:  # no JSON, no UTF-8, …
                 failure = f"no valid answer: {error!r}"
                 await asyncio.sleep(min(0.1 * 2**attempt, 8))
             except openai.APIError as error:  # the client's own retries are used up

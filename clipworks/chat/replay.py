@@ -21,6 +21,7 @@ SHAPES = (
     "a line"
 )
 SUFFIXES = (".json", ".jsonl", ".txt")
+LISTED = "combinations.json"
 COLUMNS = {"template_hash", "prompt", "reply", "finish", "probability"}  # of our own replies
 
 
@@ -32,6 +33,10 @@ class Recording:
     names: tuple[str, ...]
     text: str
     place: str  # file and entry
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str) or not all(isinstance(name, str) for name in self.names):
+            raise TypeError("sentences and class names are texts")
 
 
 class ReplayEngine:
@@ -88,9 +93,10 @@ def check(folder: Path) -> None:
     """Raises InputError where a folder is missing or holds nothing that looks like replies."""
     if not folder.is_dir():
         raise InputError(f"chat.replay.folder: {folder} is no folder; put recorded replies there")
-    if not any(path.suffix in (*SUFFIXES, ".parquet") for path in folder.rglob("*")):
+    if not any(path.suffix in SUFFIXES and path.name != LISTED for path in folder.rglob("*")):
         raise InputError(
-            f"chat.replay.folder: {folder} holds no recorded replies (.json, .jsonl, .txt or .parquet)"
+            f"chat.replay.folder: {folder} holds no recorded replies (.json, .jsonl or .txt); .parquet files "
+            "there answer True/False questions alone"
         )
 
 
@@ -100,7 +106,7 @@ def combinations(folder: Path, class_names: Sequence[str]) -> tuple[list[tuple[s
     Returns:
         classes of the list that each names together, and how many name fewer than two of them.
     """
-    listed = folder / "combinations.json"
+    listed = folder / LISTED
     groups: list[tuple[str, ...]] = []
     if listed.exists():
         found = read_json(listed)
@@ -133,8 +139,8 @@ def _read(path: Path, source: str) -> Iterator[Recording]:
                 names, sentences = tuple(entry["labels"]), entry["captions"]
                 if not isinstance(entry["labels"], list) or not isinstance(sentences, list):
                     raise TypeError("no lists")
-                reply = "\n".join(sentences)
-            yield Recording(source, names, reply, f"{path.name}:{number}")
+                reply = Recording(source, names, "\n".join(sentences), f"{path.name}:{number}")
+            yield reply
     elif path.suffix == ".json":
         yield from _read_json(read_json(path, key="chat.replay"), path, source)
     else:
@@ -145,13 +151,18 @@ def _read(path: Path, source: str) -> Iterator[Recording]:
                 if block:
                     yield Recording(source, names, "\n".join(block), f"{path.name}:{number}")
                 with _entry(f"{path}, line {number}"):
-                    names, block = tuple(ast.literal_eval(match.group(2))), []
+                    found = ast.literal_eval(match.group(2))
+                    names = (
+                        (found,) if isinstance(found, str) else tuple(found)
+                    )  # ('dog') is no tuple
+                    Recording(source, names, "", "")  # names of another type belong to this line
+                    block = []
             else:
                 block.append(line)
 
 
 def _read_json(content: Any, path: Path, source: str) -> Iterator[Recording]:
-    if path.name == "combinations.json":
+    if path.name == LISTED:
         return
     if isinstance(content, dict):
         for key, sentences in content.items():

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -57,6 +58,9 @@ class Engine(Protocol):
     def answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Reply]]:
         """Yield (index into requests, reply) in any order, each as soon as it is there."""
         ...
+
+
+_THOUGHT = re.compile(r"<think>.*?(?:</think>|$)", re.DOTALL | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -147,5 +151,16 @@ def says_true(reply: Reply, *, threshold: float) -> bool:
     """
     if reply.probability is not None:
         return reply.probability >= threshold
-    words = reply.text.lower()
+    words = spoken(reply.text).lower()
     return "true" in words and "false" not in words
+
+
+def spoken(text: str) -> str:
+    """A reply without the thinking that some models write before it, also where a limit cut it."""
+    return _THOUGHT.sub("", text)
+
+
+def is_verdict(reply: Reply) -> bool:
+    """Whether a True/False question was answered at all."""
+    words = spoken(reply.text).lower()
+    return reply.probability is not None or "true" in words or "false" in words

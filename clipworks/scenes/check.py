@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from clipworks.kit.errors import InputError
 from clipworks.kit.files import NONE
+from clipworks.kit.images import unreadable
 from clipworks.kit.params import PARAMS, collect, load_whole
 from clipworks.kit.runtime import pick_device
 from clipworks.scenes import choice, folder, painting, prompts, rows
@@ -61,7 +62,6 @@ def _checks(params: Params) -> Iterator[Callable[[], None]]:
             yield partial(_pretrained, name, model)
     yield partial(_names, params)
     yield partial(_prompts, params)
-    yield partial(_sentences, params)
     yield partial(_rows, params)
 
 
@@ -80,8 +80,12 @@ def _world(params: Params) -> None:
                 )
         painting.check(params.base.places)
     else:
-        for split in ("test", "validation"):
-            folder.read_split(params.world.folder, split)
+        listed = [folder.read_split(params.world.folder, split) for split in ("test", "validation")]
+        if bad := unreadable(one.folder / name for one in listed for name in one.images):
+            raise InputError(
+                f"world.folder: {len(bad)} pictures cannot be read: {', '.join(bad[:5])}; replace them, or take "
+                "them out of the folder"
+            )
 
 
 def _pretrained(name: str, model: Model) -> None:
@@ -116,11 +120,34 @@ def _names(params: Params) -> None:
 
 
 def _rows(params: Params) -> None:
-    """Rows that are handed in or drawn; one that needs what a prompts file lacks is found missing later."""
+    """The main row, those that are handed in and drawn: known, and with prompts for every class."""
     fixed = Recipe.of(params.ensemble)
-    listed = {row.name for row in rows.rows(params.ensemble, dict.fromkeys(choice.RULES, fixed))}
-    rows.known(params.submit.row, listed, key="submit.row")
-    rows.known(params.evaluate.row, {*listed, rows.VALIDATION}, key="evaluate.row")
+    made = rows.rows(params.ensemble, dict.fromkeys(choice.RULES, fixed))
+    recipes = {row.name: row.recipe for row in made}
+    rows.known(params.submit.row, set(recipes), key="submit.row")
+    rows.known(params.evaluate.row, {*recipes, rows.VALIDATION}, key="evaluate.row")
+    built = _built(params)
+    for key, row in (
+        ("ensemble", rows.MAIN),
+        ("submit.row", params.submit.row),
+        ("evaluate.row", params.evaluate.row),
+    ):
+        try:
+            rows.check_prompts(recipes.get(row, fixed), built)
+        except InputError as error:
+            raise InputError(f"{key}: the row {row!r} cannot be made: {error}") from None
+    if params.evaluate.row == rows.VALIDATION and not _labelled(params):
+        raise InputError(
+            f"evaluate.row: {rows.VALIDATION!r} is chosen on labels of validation pictures, and there are none; "
+            "choose another row"
+        )
+
+
+def _labelled(params: Params) -> bool:
+    """Whether there will be validation pictures whose labels are known."""
+    if params.world.source == "miniature":
+        return params.world.miniature.validation > 0
+    return bool(folder.read_split(params.world.folder, "validation").labels)
 
 
 def _prompts(params: Params) -> None:
@@ -132,9 +159,11 @@ def _prompts(params: Params) -> None:
         )
 
 
-def _sentences(params: Params) -> None:
-    file = prompts.read_file(Path(params.prompts.file))
+def _built(params: Params) -> prompts.PromptSet:
+    """All prompts, but for the words of CLIP's templates: there are as many."""
     classes: Sequence[str] = params.base.places
     if params.world.source != "miniature":
         classes = folder.read_split(params.world.folder, "test").classes
-    prompts.check_classes(file, classes, name=f"prompts.file: {params.prompts.file}")
+    file, name = Path(params.prompts.file), f"prompts.file: {params.prompts.file}"
+    templates = ["{}"] * prompts.IMAGENET_TEMPLATES
+    return prompts.build(prompts.read_file(file), classes, templates, name=name)

@@ -146,7 +146,7 @@ def read_split(params: Folders, split: str) -> Listed:
     """List the folder of a split; without a validation folder that split has no pictures.
 
     Raises:
-        InputError: the validation folder has other classes than the test folder.
+        InputError: the validation folder has other classes than the test folder, or is the same.
     """
     if Path(params.test) == NONE:
         raise InputError(f"world.folder.test: {NONE} stands there; give a folder of pictures")
@@ -155,6 +155,11 @@ def read_split(params: Folders, split: str) -> Listed:
         return test
     if Path(params.validation) == NONE:
         return Listed(test.folder, test.classes, (), None)
+    if Path(params.validation).resolve() == Path(params.test).resolve():
+        raise InputError(
+            f"world.folder: validation and test are the same pictures ({params.test}), so what is chosen would "
+            f"be chosen on the test; give {NONE} for no validation split"
+        )
     found = read(Path(params.validation))
     if found.classes != test.classes:
         raise InputError(

@@ -85,6 +85,16 @@ def embedding_mean(
     return softmax(scale * (cosines @ means) / lengths, axis=1).astype(cosines.dtype)
 
 
+def check_pairs(owner: Int[np.ndarray, " prompt"]) -> None:
+    """Raises InputError where classes have different numbers of prompts, so that templates do not pair up."""
+    counts = np.bincount(owner)
+    if len(set(counts.tolist())) > 1:
+        raise InputError(
+            f"pooling template_softmax pairs the classes' prompts one to one, but they have "
+            f"{counts.tolist()}; choose another pooling, or groups in which all have as many"
+        )
+
+
 def template_softmax(
     cosines: Float[np.ndarray, "image prompt"], owner: Int[np.ndarray, " prompt"], scale: float
 ) -> Float[np.ndarray, "image class"]:
@@ -93,12 +103,8 @@ def template_softmax(
     Raises:
         InputError: classes have different numbers of prompts, so templates do not pair up.
     """
+    check_pairs(owner)
     counts = np.bincount(owner)
-    if len(set(counts.tolist())) > 1:
-        raise InputError(
-            f"pooling template_softmax pairs the classes' prompts one to one, but they have "
-            f"{counts.tolist()}; choose another pooling, or groups in which all have as many"
-        )
     grouped = cosines[:, np.argsort(owner, kind="stable")].reshape(len(cosines), len(counts), -1)
     return softmax(scale * grouped, axis=1).mean(axis=2)
 

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from clipworks.kit.errors import InputError
+from clipworks.scenes import pooling
 from clipworks.scenes.cache import AGAIN, Cache
 from clipworks.scenes.params import Ensemble
 from clipworks.scenes.prompts import PromptSet
@@ -84,9 +85,9 @@ def rows(params: Ensemble, chosen: Mapping[str, Recipe]) -> list[Row]:
             made(f"only_{model}", f"{model} alone", MAIN, full, weights={model: 1.0}),
         )
     pooled = {"shared_softmax", "embedding_mean", "template_softmax", "log_sum_exp"}
-    for pooling in sorted(pooled - {full.pooling}):
-        what = f"pooling {pooling} instead of {full.pooling}"
-        found.append(made(pooling, what, MAIN, full, pooling=pooling, drop=0.0))
+    for other in sorted(pooled - {full.pooling}):
+        what = f"pooling {other} instead of {full.pooling}"
+        found.append(made(other, what, MAIN, full, pooling=other, drop=0.0))
     if full.pooling == "shared_softmax":
         what = f"probabilities of at most {params.drop_tried:g} dropped"
         found.append(made("drop", what, MAIN, full, drop=params.drop_tried))
@@ -118,6 +119,13 @@ def score(
                 raise
             skipped[row.name] = str(error)
     return found, skipped
+
+
+def check_prompts(recipe: Recipe, prompts: PromptSet) -> None:
+    """Raises InputError where a recipe's groups are not there, leave a class bare, or do not pair up."""
+    chosen = prompts.rows(recipe.groups)
+    if recipe.pooling == "template_softmax":
+        pooling.check_pairs(prompts.owner[chosen])
 
 
 def known(name: str, found: Collection[str], *, key: str) -> None:

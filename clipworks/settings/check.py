@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from clipworks.chat import replay
 from clipworks.kit.classes import Synonyms, misspelt, named, read_classes, read_synonyms
@@ -19,7 +18,7 @@ from clipworks.kit.params import GENERATED, MODELS, collect
 from clipworks.kit.runtime import check_launcher, pick_device
 from clipworks.settings import check_models
 from clipworks.settings.whole import Params
-from clipworks.worlds.listing import Split, check_place, find, missing
+from clipworks.worlds.listing import Split, check_place, cut_short, find, missing
 from clipworks.writing.labels import claims, overruled
 from clipworks.writing.rules import foreign_script
 
@@ -128,11 +127,14 @@ def _world(params: Params, names: list[str], warnings: list[str]) -> None:
                 )
         return _disk(params)
     files = params.world.files
-    same = (files.validation_images, files.validation_labels) == (
-        files.test_images,
-        files.test_labels,
+    validation, test = (
+        [Path(path).resolve() for path in pair]
+        for pair in (
+            (files.validation_images, files.validation_labels),
+            (files.test_images, files.test_labels),
+        )
     )
-    if same and Path(files.test_images) != NONE:
+    if validation == test and Path(files.test_images) != NONE:
         raise InputError(
             f"world.files: validation and test are the same images ({files.test_images}), so what is chosen "
             "would be chosen on the test; give data/none for no validation split"
@@ -143,8 +145,8 @@ def _world(params: Params, names: list[str], warnings: list[str]) -> None:
         try:
             check_place(params.world, split)
             # Labels are read: they could fail as late as anything.
-            if gone := missing(find(params.world, split, names)):
-                warnings.append(f"world.files.{split}_images: {gone}")
+            found = find(params.world, split, names)
+            warnings += filter(None, (missing(found), cut_short(found, split)))
         except InputError as error:
             faults.append(str(error))
     if faults:
@@ -164,11 +166,10 @@ def _disk(params: Params) -> None:
 
 
 def _chat(params: Params, names: list[str]) -> None:
-    address = params.chat.openai.base_url
-    if params.chat.engine == "openai" and urlsplit(address).scheme not in ("http", "https"):
-        raise InputError(
-            f"chat.openai.base_url: {address!r} is no http address; http://HOST:PORT/v1"
-        )
+    if params.chat.engine == "openai":
+        from clipworks.chat.openai_engine import host_of  # imports the client
+
+        host_of(params.chat.openai.base_url)
     model = params.chat.transformers.model
     if params.chat.engine == "transformers" and model.startswith((".", "/", "~")):
         if not Path(model).is_dir():

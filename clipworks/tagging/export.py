@@ -74,7 +74,9 @@ def _calibrations(
     rows = tensors.load(
         ensemble / "validation.safetensors", names, stage="ensemble", framework="np"
     )
+    made_of = tables.read_json(ensemble / manifest.MADE_OF, dict[str, dict[str, str]])
     for way in infer.windows:
+        manifest.check_made_of(made_of.get(way, {}), root)
         _check_windows(root / f"data/infer/{way}/validation", files[0], infer.scales)
         yield way, calibration(rows[ROWS[way]], labels)
     folder = root / tables.read_json(root / "data/world/validation.json")["folder"]

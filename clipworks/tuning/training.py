@@ -53,9 +53,12 @@ class Tuning:
         """`make` gives the prompts to begin from, for the student and for its teacher.
 
         Raises:
-            InputError: a class has no training caption.
+            InputError: a class has no training caption, or the best epoch is asked for and no class has a
+                held-out one.
         """
         _check_classes(data)
+        if settings.checkpoint == "best":
+            _check_judges(data)
         self._model, self._data, self._settings, self._seed = model, data, settings, seed
         self._accelerator, self._scratch, self._label = accelerator, scratch, label
         device = accelerator.device
@@ -229,6 +232,16 @@ def _check_classes(data: Data) -> None:
     if len(missing := names[(counts == 0) & data.class_mask]):
         raise InputError(
             f"no training caption names {missing.tolist()}: add a source to `sources` or generate more"
+        )
+
+
+def _check_judges(data: Data) -> None:
+    """Without figures of any class no epoch would be better than the prompts before training."""
+    if not data.table.count_labels(data.held_out)[data.class_mask].any():
+        names = np.array(data.table.class_names)[data.class_mask].tolist()
+        raise InputError(
+            f"no held-out caption names {names[:8]}, so no epoch can be told to be the best; raise "
+            "encode_captions.held_out, generate more captions, or set checkpoint: last"
         )
 
 

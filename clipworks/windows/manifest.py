@@ -1,5 +1,6 @@
 """The manifest of stored windows: which models, which classes, which images in which shard."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from clipworks.kit import tables, tensors
 from clipworks.kit.classes import check_same
 from clipworks.kit.errors import InputError
 
-FILE = "manifest.json"
+FILE, MADE_OF = "manifest.json", "made_of.json"
 
 
 class Listed(BaseModel):
@@ -54,6 +55,30 @@ def read(folder: Path, class_names: Sequence[str] | None = None) -> dict[str, An
     if class_names is not None:
         check_same(found["classes"], class_names, what=str(folder), stage="infer")
     return found
+
+
+def write_made_of(out: Path, files: Sequence[Path]) -> None:
+    """Keep which weights and prompts stored logits were made with: SHA-256 by file."""
+    tables.write_json(out / MADE_OF, {path.as_posix(): digest(path) for path in files})
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**24):
+            found.update(block)
+    return found.hexdigest()
+
+
+def check_made_of(made_of: dict[str, str], root: Path) -> None:
+    """Raises InputError where a file that stored logits were made with is another now."""
+    for path, before in made_of.items():
+        if not (root / path).is_file() or digest(root / path) != before:
+            raise InputError(
+                f"{path} changed since data/ensemble was made: thresholds would be of other logits; run "
+                "`dvc repro` first"
+            )
 
 
 def boxes_of(folder: Path, name: str) -> list[list[int]]:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from clipworks.kit import tables
 from clipworks.kit.checkpoint import scratch_folder
 from clipworks.kit.errors import InputError
 from clipworks.windows import manifest
@@ -51,8 +52,13 @@ def features_folder(
     return found if fits else None
 
 
-def check_share(bad: dict[str, dict[str, str]], total: int, allowed: float, report: Path) -> None:
-    """Raises InputError where more than the allowed share of the images is bad."""
+def report_bad(bad: dict[str, dict[str, str]], total: int, allowed: float, report: Path) -> None:
+    """Write which images were bad, and why.
+
+    Raises:
+        InputError: they are more than the allowed share.
+    """
+    tables.write_json(report, bad)
     share = sum(map(len, bad.values())) / max(total, 1)
     if share > allowed:
         raise InputError(

@@ -101,8 +101,8 @@ def labels_in(content: Instances, class_names: Sequence[str], path: Path) -> np.
                     f"{part} has; their ids are such as {next(iter(known), 'none')!r}"
                 )
         if (name := categories[entry["category_id"]]) in column:
-            shown = -1 if entry.get("ignore") else 1
-            labels[rows[entry["image_id"]], column[name]] = shown
+            place = rows[entry["image_id"]], column[name]
+            labels[place] = 1 if labels[place] == 1 or not entry.get("ignore") else -1
     return labels
 
 
@@ -120,23 +120,47 @@ def of_labels(images: Sequence[str], labels: np.ndarray, class_names: Sequence[s
     }
 
 
-def cut(path: Path, class_names: Sequence[str], *, limit: int, drop: bool) -> Instances:
-    """A file's first images, with what is annotated of them.
+def _check_images(content: Instances, path: Path, there: Sequence[str]) -> None:
+    """Raises InputError where a file does not list exactly the images of a folder."""
+    listed = {entry["file_name"] for entry in content["images"]}
+    if strange := sorted(listed - set(there)):
+        raise InputError(
+            f"{path}: there is no image {strange[0]!r} in the folder ({len(strange)} are missing)"
+        )
+    if left := [name for name in there if name not in listed]:
+        raise InputError(
+            f"{path} says nothing of {len(left)} images of the folder: {', '.join(left[:5])}; list each, "
+            "take it out of the folder, or choose world.source=coco, which looks at listed images alone"
+        )
+
+
+def cut(
+    path: Path,
+    class_names: Sequence[str],
+    *,
+    limit: int,
+    drop: bool,
+    there: Sequence[str] | None = None,
+) -> tuple[Instances, int]:
+    """A file's first images, with what is annotated of them, and how many could have been taken.
 
     Args:
         limit: at most so many images, in the order of the file; 0 for all.
         drop: leave out images that show no class of the list.
+        there: images of the folder, where the file must list just those.
 
     Raises:
-        InputError: no image is listed, or the annotations do not fit the classes.
+        InputError: no image is listed, others than are there, or the annotations do not fit the classes.
     """
     content = read(path)
     if not content["images"]:
         raise InputError(f"{path} lists no images")
+    if there is not None:
+        _check_images(content, path, there)
     labels = labels_in(content, class_names, path)
     shown = (labels == 1).any(axis=1) | (not drop)
     images = [entry for entry, good in zip(content["images"], shown, strict=True) if good]
-    images = images[: limit or None]
+    total, images = len(images), images[: limit or None]
     if not images:
         raise InputError(f"{path} lists no image that shows a class of the list")
     ids = {entry["id"] for entry in images}
@@ -146,7 +170,7 @@ def cut(path: Path, class_names: Sequence[str], *, limit: int, drop: bool) -> In
         for entry in content["annotations"]
         if entry["image_id"] in ids
     ]
-    return {"images": images, "annotations": slim, "categories": content["categories"]}
+    return {"images": images, "annotations": slim, "categories": content["categories"]}, total
 
 
 def keep(path: Path, content: Instances | None) -> None:

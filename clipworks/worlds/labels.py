@@ -57,6 +57,8 @@ def _lines(path: Path) -> Iterator[tuple[str, str, list[str]]]:
         with tables.parquet(path, made_by="give a table as parquet or CSV writes it") as file:
             _check(file.schema_arrow.names, path)
         for number, row in enumerate(tables.rows(path, ["image", "tags"])):
+            if not isinstance(row["image"], str):
+                raise InputError(f"{path}, row {number}: {row['image']!r} is no file name; labels need {FORM}")  # fmt: skip
             tags = [] if row["tags"] is None else row["tags"]
             tags = _split(tags) if isinstance(tags, str) else tags
             if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):

@@ -53,6 +53,7 @@ class Found:
     folder: Path | None
     images: list[str]
     annotations: Instances | None
+    total: int = 0  # images there are, of which these are the first
 
     def listed(self) -> dict[str, Any]:
         """What data/world/SPLIT.json holds."""
@@ -73,32 +74,21 @@ def find(world: World, split: Split, class_names: Sequence[str]) -> Found:
     check_place(world, split)
     limit, drop = getattr(world, split), world.without_labels == "drop"
     if told is not None and told.suffix == ".json":
-        annotations = coco.cut(told, class_names, limit=limit, drop=drop)
-        images = [entry["file_name"] for entry in annotations["images"]]
-        if world.source == "folder" and not (limit or drop):
-            there, listed = files_of(folder), set(images)
-            if strange := sorted(listed - set(there)):
-                raise InputError(
-                    f"{told}: there is no image {strange[0]!r} in the folder ({len(strange)} are missing)"
-                )
-            if left := [name for name in there if name not in listed]:
-                raise InputError(
-                    f"{told} says nothing of {len(left)} images of the folder: {', '.join(left[:5])}; list each, "
-                    "take it out of the folder, or choose world.source=coco, which looks at listed images alone"
-                )
-        return Found(folder, images, annotations)
+        there = files_of(folder) if world.source == "folder" else None
+        annotations, total = coco.cut(told, class_names, limit=limit, drop=drop, there=there)
+        return Found(folder, [entry["file_name"] for entry in annotations["images"]], annotations, total)  # fmt: skip
     images, known = _read(world, folder, told, class_names)
     if known is not None and drop:
         some = (known == 1).any(axis=1)
         images = [name for name, has in zip(images, some, strict=True) if has]
         known = known[some]
-    images = images[: limit or None]
+    total, images = len(images), images[: limit or None]
     _check_files(images, told or folder)
     if not images:
         raise InputError(f"world.files.{split}_images: {folder} has no image to look at")
     if known is None:
-        return Found(folder, images, None)
-    return Found(folder, images, coco.of_labels(images, known[: len(images)], class_names))
+        return Found(folder, images, None, total)
+    return Found(folder, images, coco.of_labels(images, known[: len(images)], class_names), total)
 
 
 def files_of(folder: Path) -> list[str]:
@@ -116,6 +106,13 @@ def _check_files(images: Sequence[str], where: Path) -> None:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise InputError(f"{where}: {name!r} leads out of the image folder")
         seen.add(name)
+
+
+def cut_short(found: Found, split: Split) -> str:
+    """That not all images are taken, as a warning; empty where they are."""
+    if found.total <= len(found.images):
+        return ""
+    return f"world.{split}: the first {len(found.images):,} of {found.total:,} images are taken; 0 takes all"
 
 
 def missing(found: Found) -> str:

@@ -1,10 +1,12 @@
 """Category combinations: whom to show to the chat model, and reading its answer."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from clipworks.kit.errors import InputError
 from clipworks.writing.labels import Labeller
 from clipworks.writing.replies import items
 
@@ -81,6 +83,14 @@ class Collection:
     def groups(self) -> list[list[str]]:
         """The combinations, each once."""
         return [list(group) for group in self._count]
+
+    def check(self, replies: Path) -> None:
+        """Raises InputError where no combination was found at all: nothing later could do without."""
+        if not self._count:
+            raise InputError(
+                f"compose: no combination of two classes was found ({self._dropped}); {replies} holds what the "
+                "model said, one combination a line being expected"
+            )
 
     def metrics(self) -> dict[str, Any]:
         """Numbers for `dvc metrics`."""

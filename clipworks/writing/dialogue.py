@@ -17,10 +17,12 @@ from clipworks.chat.request import (
     Task,
     Template,
     ask_for,
+    is_verdict,
     read_templates,
     says_true,
 )
 from clipworks.kit import runtime
+from clipworks.kit.errors import InputError
 from clipworks.writing.replies import items
 
 
@@ -106,10 +108,10 @@ class Dialogue:
                 self._request("feasible", "feasible", verdict_sampling, 0, names=names)
                 for names in groups
             ]
-            replies = self._journal.ask(self._engine, requests, label=f"{plan.source}: feasible")
             groups = []
-            for request, reply in zip(requests, replies, strict=True):
-                keep = says_true(reply, threshold=threshold)
+            for request, reply, keep in self._verdicts(
+                requests, threshold, label=f"{plan.source}: feasible"
+            ):
                 yield Turn("feasible", 0, request, reply, keep)
                 if keep:
                     groups.append(request.names)
@@ -153,16 +155,38 @@ class Dialogue:
             for request, reply in zip(asked, replies, strict=True)
             for item in items(reply.text, finish=reply.finish)
         ]
-        verdicts = self._journal.ask(self._engine, requests, label=f"{plan.source}: check")
-        for request, verdict in zip(requests, verdicts, strict=True):
-            yield Turn("check", 0, request, verdict, says_true(verdict, threshold=threshold))
+        for request, verdict, keep in self._verdicts(
+            requests, threshold, label=f"{plan.source}: check"
+        ):
+            yield Turn("check", 0, request, verdict, keep)
 
     def judge(
         self, captions: Sequence[str], *, threshold: float, sampling: Sampling
     ) -> list[tuple[Request, Reply, bool]]:
         """Whether each caption is distinguishable, concise and realistic."""
         requests = [self._request("judge", "judge", sampling, 0, caption=text) for text in captions]
-        replies = self._journal.ask(self._engine, requests, label="judge")
+        return self._verdicts(requests, threshold, label="judge")
+
+    def _verdicts(
+        self, requests: Sequence[Request], threshold: float, *, label: str
+    ) -> list[tuple[Request, Reply, bool]]:
+        """Answers to True/False questions. One that says neither counts as False, and is told.
+
+        Raises:
+            InputError: none of them says either.
+        """
+        replies = self._journal.ask(self._engine, requests, label=label)
+        if unclear := [reply.text for reply in replies if not is_verdict(reply)]:
+            told = (
+                f"{label}: {len(unclear):,} of {len(replies):,} answers say neither True nor False, such as "
+                f"{unclear[0][:80]!r}"
+            )
+            if len(unclear) == len(replies):
+                raise InputError(
+                    f"{told}; give verdicts more max_tokens, switch thinking off (chat.openai.no_thinking), or "
+                    "mend the template that asks"
+                )
+            print(f"warning: {told}; they count as False")
         return [
             (request, reply, says_true(reply, threshold=threshold))
             for request, reply in zip(requests, replies, strict=True)

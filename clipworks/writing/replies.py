@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from clipworks.chat.request import spoken
+
 # "1. ", "2) ", "(3) ", "4: ", "5、", with Markdown's stars; also "Sentence 1:", "Image 2 -".
 _NUMBER = re.compile(
     r"(?P<lead>^|(?<=[\s\"'.!?。”]))[*_#\s]*\(?"
@@ -14,7 +16,6 @@ _NUMBER = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _BULLET = re.compile(r"^\s*[-*•·–]\s+", re.MULTILINE)
-_THOUGHT = re.compile(r"<think>.*?(?:</think>|$)", re.DOTALL | re.IGNORECASE)
 _FENCE = re.compile(r"```(?:\w+)?\s*(.*?)```", re.DOTALL)
 _QUOTES = "\"'“”‘’„«»`*_ \t"
 
@@ -33,7 +34,7 @@ def items(reply: str, *, finish: str = "stop") -> list[Item]:
     Thinking is removed, quotes and list marks are stripped, a chatty opening before the list is
     dropped. Where the token limit ended the reply, an unfinished last item is marked as cut.
     """
-    text = _THOUGHT.sub("", reply).replace("\r\n", "\n").strip()
+    text = spoken(reply).replace("\r\n", "\n").strip()
     parts = _json_list(text)
     if parts is None:
         parts = _numbered(text) or _bulleted(text) or text.split("\n")
@@ -59,7 +60,7 @@ def _json_list(text: str) -> list[str] | None:
         return None
     try:
         return list(_strings(json.loads(body)))
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # also numbers of 5,000 digits, brackets by the thousand
         # A list that the token limit cut: take the strings that are whole.
         whole = re.findall(r'"((?:[^"\\]|\\.){6,})"\s*(?=[,\]}])', body)
         return whole or None
@@ -70,7 +71,9 @@ def _strings(value: Any) -> Iterator[str]:
         yield value
     elif isinstance(value, list):
         for entry in value:
-            yield from _strings(entry)
+            words = isinstance(entry, list) and all(isinstance(word, str) for word in entry)
+            # [["dog", "bench"], ["cat", "couch"]]: each list within is one combination
+            yield from [", ".join(entry)] if words else _strings(entry)
     elif isinstance(value, dict):
         for entry in value.values():
             yield from _strings(entry)
