@@ -85,7 +85,18 @@ class Server:
                     answer = answer[:40]
                 if trouble == "empty":
                     answer = json.dumps({"id": "1", "choices": []})
+                if trouble == "object":
+                    answer = answer.replace(json.dumps(text), '{"text": 1}')
                 data = answer.encode()
+                if trouble == "parts":
+                    told = [{"type": "text", "text": text}, {"type": "image"}]
+                    data = answer.replace(json.dumps(text), json.dumps(told)).encode()
+                if trouble == "bytes":
+                    data = data.replace(json.dumps(text).encode(), b'"\xff\xfe"')
+                if trouble == "half":
+                    data = data.replace(
+                        b'"assistant", "content": "', b'"assistant", "content": "\\ud83d'
+                    )
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(data)))

@@ -2,8 +2,10 @@
 
 from itertools import combinations as pairs
 
+import pytest
 from factory import labeller
 
+from clipworks.kit.errors import InputError
 from clipworks.writing import combinations
 
 
@@ -30,3 +32,21 @@ def test_a_reply_gives_combinations_of_shown_classes_only() -> None:
     assert dropped["fewer_than_two"] == 2
     found, dropped = combinations.read_reply("1. dog and bus", ["dog", "cup"], labeller())
     assert found == [] and dropped == {"fewer_than_two": 1, "not_shown": 1}
+
+
+def test_lists_within_a_list_are_combinations_and_none_at_all_are_refused(tmp_path) -> None:
+    found = combinations.Collection()
+    with pytest.raises(
+        InputError, match=r"no combination of two classes was found .*replies holds"
+    ):
+        found.check(tmp_path / "replies")
+    reply = '[["dog", "bus"], ["cup", "car"]]'
+    found.add(*combinations.read_reply(reply, ["dog", "car", "cup", "bus"], labeller()))
+    assert found.groups == [["dog", "bus"], ["car", "cup"]]
+    found.check(tmp_path)
+
+
+@pytest.mark.parametrize("reply", ["[" * 5_000, "[" + "7" * 6_000 + "]"])
+def test_a_degenerate_reply_is_none(reply) -> None:
+    found, _ = combinations.read_reply(reply, ["dog", "bus"], labeller())
+    assert found == []

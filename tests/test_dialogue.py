@@ -1,11 +1,19 @@
 """The dialogue: feasibility, sentences, checks, and what counts as True."""
 
+from pathlib import Path
+from typing import ClassVar
+
 import pytest
+from chatting import GREEDY
 from factory import dialogue
 
+from clipworks.chat.journal import Journal
 from clipworks.chat.request import Reply, Template, read_templates, says_true
-from clipworks.writing.dialogue import Plan
+from clipworks.kit.errors import InputError
+from clipworks.writing.dialogue import Dialogue, Plan
 from clipworks.writing.plans import challenge_groups
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize(
@@ -17,6 +25,8 @@ from clipworks.writing.plans import challenge_groups
         (Reply("I do not know."), False),
         (Reply("False", probability=0.7), True),
         (Reply("True", probability=0.3), False),
+        (Reply("<think>Could this be False? No.</think>\n\nTrue"), True),
+        (Reply("<think>That must be True, since"), False),  # a limit cut it
     ],
 )
 def test_true_and_false(reply: Reply, expected: bool) -> None:
@@ -54,3 +64,34 @@ def test_the_conversation_goes_on_from_the_feasibility_question(tmp_path) -> Non
 def test_challenge_groups_collapse() -> None:
     groups = [("person", "dog", "cup"), ("dog", "cup"), ("person", "bus")]
     assert challenge_groups(groups, ["dog", "cup"]) == [("dog", "cup")]
+
+
+class Says:
+    """An engine with one answer to every question."""
+
+    identity: ClassVar[dict[str, str]] = {"engine": "says", "model": "", "revision": ""}
+
+    def __init__(self, *texts: str) -> None:
+        self._texts = texts
+
+    def answer(self, requests):
+        for i, _ in enumerate(requests):
+            yield i, Reply(self._texts[i % len(self._texts)])
+
+
+def judged(tmp_path, *texts: str) -> list[bool]:
+    templates = read_templates(ROOT / "data/templates")
+    with Journal(tmp_path / "j.sqlite") as journal:
+        talk = Dialogue(lambda: Says(*texts), journal, templates, seed=0)
+        found = talk.judge(["a dog", "a cat"], threshold=0.5, sampling=GREEDY)
+    return [keep for *_, keep in found]
+
+
+def test_answers_without_a_verdict_are_told_and_none_at_all_are_refused(tmp_path, capsys) -> None:
+    assert judged(tmp_path / "a", "True", "<think>It might") == [True, False]
+    assert (
+        "judge: 1 of 2 answers say neither True nor False, such as '<think>"
+        in capsys.readouterr().out
+    )
+    with pytest.raises(InputError, match=r"2 of 2 answers .*switch thinking off"):
+        judged(tmp_path / "b", "<think>It might")

@@ -5,6 +5,7 @@ from chatting import TEXTS, Server, question
 
 from clipworks.chat.journal import Journal
 from clipworks.chat.openai_engine import OpenAIEngine
+from clipworks.kit.errors import InputError
 
 
 @pytest.fixture
@@ -29,7 +30,10 @@ def client(server: Server, **changes: object) -> OpenAIEngine:
     return OpenAIEngine(**{**options, **changes})
 
 
-@pytest.mark.parametrize("trouble", ["", "slow", "429", "500", "503", "cut", "broken", "empty"])
+@pytest.mark.parametrize(
+    "trouble",
+    ["", "slow", "429", "500", "503", "cut", "broken", "empty", "object", "bytes", "parts"],
+)
 def test_every_request_is_answered_in_spite_of_trouble(server, trouble: str) -> None:
     server.plan = [trouble, ""] * 2
     replies = dict(client(server).answer([question(text) for text in TEXTS]))
@@ -87,3 +91,35 @@ def test_structured_output_and_thinking_are_asked_for_where_the_server_has_them(
     server.bodies.clear()
     list(client(server).answer([question("b", "judge", seed=7)]))
     assert server.bodies[0]["seed"] == 7 and "response_format" not in server.bodies[0]
+
+
+def test_half_of_a_sign_is_kept_as_a_question_mark(server, tmp_path) -> None:
+    server.plan = ["half"]
+    with Journal(tmp_path / "j.sqlite") as journal:
+        for _ in range(2):  # asked, and from the journal
+            (reply,) = journal.ask(client(server), [question("a")], label="test")
+            assert reply.text == "?A"
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://[::1/v1", "http://localhost:80a/v1", "http:///v1", "localhost:80", "ftp://h/v1"],
+)
+def test_what_is_no_address_is_refused(server, address: str) -> None:
+    with pytest.raises(
+        InputError, match=r"chat\.openai\.base_url: .* is no http address; http://HOST"
+    ):
+        client(server, base_url=address)
+
+
+def test_a_key_that_was_copied_with_its_mask_is_refused(server, monkeypatch) -> None:
+    monkeypatch.setenv("CLIPWORKS_TEST_KEY", "sk-\u2026abc")
+    with pytest.raises(
+        InputError, match=r"the key in \$CLIPWORKS_TEST_KEY holds signs that no key has"
+    ):
+        client(server)
+
+
+def test_switching_thinking_off_asks_anew_and_leaving_it_on_keeps_what_was_paid_for(server) -> None:
+    one, other = client(server).identity, client(server, no_thinking=True).identity
+    assert one != other and set(one) == {"engine", "model", "revision", "structured"}

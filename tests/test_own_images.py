@@ -77,3 +77,16 @@ def test_a_finished_pipeline_exports_what_its_recommended_row_says(finished, tmp
         rows = load_file("data/ensemble/test.safetensors")
         for judged, row in zip(eye.judge(cuts), rows["recommended"], strict=True):
             assert abs(judged.logits - row.numpy()).max() < 0.05  # stored in half precision
+
+
+def test_thresholds_of_other_prompts_are_refused(finished, tmp_path) -> None:
+    shutil.copytree(finished, tmp_path / "project", symlinks=True)
+    with thimble.inside(tmp_path / "project"):
+        prompts = Path("models/train/ema/prompts.safetensors")
+        shutil.copyfile("models/train/zema/prompts.safetensors", tmp_path / "other")
+        prompts.unlink()
+        shutil.copyfile(tmp_path / "other", prompts)
+        with pytest.raises(
+            InputError, match=r"ema/prompts\.safetensors changed since data/ensemble"
+        ):
+            from_pipeline("range")

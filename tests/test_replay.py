@@ -9,6 +9,7 @@ import pytest
 from factory import NAMES
 
 from clipworks.chat import replay
+from clipworks.kit.errors import InputError
 from clipworks.writing import filtering
 
 
@@ -39,6 +40,30 @@ def test_published_recordings_are_read_in_their_three_shapes(tmp_path) -> None:
     (tmp_path / "odd.json").write_text('["a", "b"]')
     with pytest.raises(ValueError, match=r"odd\.json\[0\] is of no known shape"):
         list(replay.recordings(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.json", '[{"caption": 5}]'), ("a.json", '[{"caption": null}]'),
+        ("a.jsonl", '{"labels": [16, 17], "captions": ["a dog"]}'), ("a.txt", "[0] (1, 2)\n1. A dog.\n"),
+    ],
+)  # fmt: skip
+def test_recordings_of_other_types_are_refused_with_their_place(tmp_path, name, text) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=rf"{re.escape(name)}.* is of no known shape"):
+        list(replay.recordings(tmp_path))
+
+
+def test_a_name_in_brackets_is_one_class(tmp_path) -> None:
+    (tmp_path / "a.txt").write_text("[0] ('dog')\n1. A dog.\n")
+    assert [one.names for one in replay.recordings(tmp_path)] == [("dog",)]
+
+
+def test_verdicts_alone_are_no_captions(tmp_path) -> None:
+    (tmp_path / "replies.parquet").write_bytes(b"")
+    with pytest.raises(InputError, match=r"holds no recorded replies \(.*answer True/False"):
+        replay.check(tmp_path)
 
 
 @pytest.mark.skipif(

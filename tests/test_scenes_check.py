@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from PIL import Image
 from test_scenes_pipeline import SOLUTION
 from thimble import set_params
@@ -40,6 +41,21 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("a place that cannot be drawn", {"base.places": ["street", "moon"]}, r"moon"),
     ("a folder that nobody reads", {"world.folder.test": "mine"},
      r"world\.folder\.test: mine would not be read, since world\.source is miniature"),
+    ("a main row without its group", {"prompts.file": "bare.yaml"},
+     r"ensemble: the row 'ensemble' cannot be made: groups \[.*\] leave|no prompt group \['sentences'\]"),
+    ("templates that do not pair up", {"ensemble.pooling": "template_softmax", "prompts.file": "uneven.yaml", "ensemble.groups": ["name", "sentences"]},
+     r"ensemble: the row 'ensemble' cannot be made: pooling template_softmax pairs the classes' prompts"),
+    ("a row whose group is missing", {"prompts.file": "few.yaml", "ensemble.groups": ["name"], "submit.row": "blur"},
+     r"submit\.row: the row 'blur' cannot be made: no prompt group"),
+    ("a validation split that is the test", {"world.source": "folder", "world.folder.test": "own",
+                                             "world.folder.validation": "own/"},
+     r"validation and test are the same pictures \(own\)"),
+    ("a row of labels that nobody knows", {"world.source": "folder", "world.folder.test": "own",
+      "prompts.file": "few.yaml", "ensemble.groups": ["name"], "submit.row": "name",
+      "evaluate.row": "choice_validation"},
+     r"evaluate\.row: 'choice_validation' is chosen on labels of validation pictures, and there are none"),
+    ("pictures that cannot be read", {"world.source": "folder", "world.folder.test": "broken"},
+     r"1 pictures cannot be read: broken/b/1\.jpg; replace them"),
     ("a folder that is not there", {"world.source": "folder", "world.folder.test": "mine"},
      r"'mine' is no folder"),
 ]  # fmt: skip
@@ -49,6 +65,15 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 def project(tmp_dir) -> Path:
     shutil.copytree(SOLUTION / "data/templates", tmp_dir / "data/templates")
     shutil.copyfile(SOLUTION / "params.yaml", tmp_dir / "params.yaml")
+    for place in ("own/a", "own/b", "broken/a", "broken/b"):
+        (tmp_dir / place).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_dir / place / "1.jpg")
+    (tmp_dir / "broken/b/1.jpg").write_text("no picture")
+    shipped = yaml.safe_load((SOLUTION / "data/templates/miniature.yaml").read_text())
+    (tmp_dir / "bare.yaml").write_text(yaml.safe_dump({**shipped, "sentences": {}}))
+    uneven = "templates: {name: ['{}']}\nsentences: {street: [a street.]}\n"
+    (tmp_dir / "uneven.yaml").write_text(uneven)
+    (tmp_dir / "few.yaml").write_text("templates: {name: ['{}']}\n")
     return tmp_dir
 
 
@@ -69,9 +94,9 @@ def test_wrong_params_of_the_scenes_are_refused(project, changes, message) -> No
 
 def test_sentences_for_other_places_than_a_folder_has_are_found_here_too(project) -> None:
     for name in ("lighthouse", "tunnel"):
-        (project / "own" / name).mkdir(parents=True)
-        Image.new("RGB", (8, 8)).save(project / "own" / name / "1.jpg")
-    set_params(project, {"world.source": "folder", "world.folder.test": "own"})
+        (project / "houses" / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(project / "houses" / name / "1.jpg")
+    set_params(project, {"world.source": "folder", "world.folder.test": "houses"})
     with pytest.raises(
         InputError,
         match=r"miniature\.yaml has sentences for .*; the classes are \['lighthouse', 'tunnel'\].*\(prompts\.file\)",

@@ -1,5 +1,6 @@
 """Training: it learns, resumes, agrees over processes, and stops with a reason."""
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from conftest import CLASSES
 
 from clipworks.clip.features import CaptionFeatures
 from clipworks.kit import checkpoint, runtime
+from clipworks.kit.errors import InputError
 from clipworks.tuning import result, selection, training
 from clipworks.tuning.captions import CaptionTable
 from clipworks.tuning.params import TrainModel
@@ -213,3 +215,12 @@ def test_scratch_state_belongs_to_settings_inputs_and_code(tmp_path, monkeypatch
     os.utime(data, ns=(1, 1))
     names.add(checkpoint.scratch_folder("s", {"a": 1}, [data]))
     assert len(names) == 5
+
+
+def test_the_best_epoch_cannot_be_told_without_held_out_captions(encoded, clip, tmp_path) -> None:
+    table = CaptionTable(encoded / "captions.parquet", CLASSES)
+    data = selection.select(table, CaptionFeatures(encoded), settings(), {})
+    training._check_judges(data)
+    none = dataclasses.replace(data, held_out=data.held_out[:0])
+    with pytest.raises(InputError, match=r"no held-out caption names .*or set checkpoint: last"):
+        training._check_judges(none)

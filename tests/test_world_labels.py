@@ -101,3 +101,30 @@ def test_wrong_entries_of_coco_are_refused_by_their_number(tmp_path, change, mes
     (tmp_path / "i.json").write_text(json.dumps({**shipped, **change}))
     with pytest.raises(InputError, match=message):
         coco.cut(tmp_path / "i.json", NAMES, limit=0, drop=False)
+
+
+@pytest.mark.parametrize("name", [7, None])
+def test_an_image_that_is_no_file_name_is_refused_with_the_row(tmp_path, name) -> None:
+    table = pa.Table.from_pylist([{"image": name, "tags": "dog"}])
+    pq.write_table(table, tmp_path / "l.parquet")
+    with pytest.raises(
+        InputError, match=rf"row 0: {name} is no file name; labels need two columns"
+    ):
+        labels.read(tmp_path / "l.parquet", ["a.jpg"], NAMES)
+
+
+@pytest.mark.parametrize("ignored", [[0, 1], [1, 0]])
+def test_an_object_that_is_plain_to_see_counts_whatever_is_ignored_beside_it(
+    tmp_path, ignored
+) -> None:
+    found = [
+        {"id": i, "image_id": 1, "category_id": 1, "ignore": one} for i, one in enumerate(ignored)
+    ]
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg"}],
+        "annotations": found,
+        "categories": [{"id": 1, "name": "dog"}],
+    }
+    assert coco.labels_in(content, ["dog"], tmp_path).tolist() == [[1]]
+    content["annotations"] = [one for one in found if one["ignore"]]
+    assert coco.labels_in(content, ["dog"], tmp_path).tolist() == [[-1]]

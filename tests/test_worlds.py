@@ -15,7 +15,7 @@ from places import NAMES, list_split, picture, world
 from clipworks.kit import metrics
 from clipworks.kit.errors import InputError
 from clipworks.worlds import coco
-from clipworks.worlds.listing import Found, check_place, missing
+from clipworks.worlds.listing import Found, check_place, cut_short, find, missing
 
 
 def test_images_that_are_not_judged_change_no_figure_of_their_class() -> None:
@@ -169,3 +169,18 @@ def test_listed_images_that_are_not_there_are_told(tmp_path) -> None:
     assert missing(Found(tmp_path, ["a.jpg"], None)) == ""
     with pytest.raises(InputError, match=r"has none of the 1 listed images, such as b\.jpg"):
         missing(Found(tmp_path, ["b.jpg"], None))
+
+
+def test_a_cap_is_told_and_takes_no_check_away(tmp_path) -> None:
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        picture(tmp_path / "album" / name)
+    coco.write(tmp_path / "x.json", NAMES, [(name, 8, []) for name in ("a.jpg", "b.jpg", "c.jpg")])
+    chosen = world("folder", images=tmp_path / "album", told=tmp_path / "x.json", test=2)
+    found = find(chosen, "test", NAMES)
+    assert cut_short(found, "test") == "world.test: the first 2 of 3 images are taken; 0 takes all"
+    assert cut_short(find(chosen.model_copy(update={"test": 3}), "test", NAMES), "test") == ""
+    coco.write(tmp_path / "x.json", NAMES, [(name, 8, []) for name in ("a.jpg", "b.jpg")])
+    with pytest.raises(InputError, match=r"says nothing of 1 images of the folder: c\.jpg"):
+        find(chosen, "test", NAMES)
+    bare = world("folder", images=tmp_path / "album", told=None, test=2)
+    assert "first 2 of 3" in cut_short(find(bare, "test", NAMES), "test")
