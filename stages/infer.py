@@ -36,8 +36,8 @@ def main(name: str = "") -> None:
     table = CaptionTable(CAPTIONS / "captions.parquet", names)
     bank = CaptionFeatures(CAPTIONS).pooled(table.generated_texts())
     work = Pass(clip, models, bank, tower.Options.of(params, way), device)
-    weights, out = BACKBONE / backbone.WEIGHTS, OUT / way
-    inputs = [*CAPTIONS.iterdir(), weights, COMBINATIONS, *files.values()]
+    own, out = backbone.files(BACKBONE), OUT / way
+    inputs = [*CAPTIONS.iterdir(), *own, COMBINATIONS, *files.values()]
     settings = params.of(way)
     bad, total, states, size = {}, 0, [], params.images_per_shard
     with runtime.measured(f"infer_{way}", device) as facts:
@@ -45,12 +45,12 @@ def main(name: str = "") -> None:
             listed = tables.read_json(WORLD / f"{split}.json", manifest.Listed)
             about = {**settings, "images": shards.fingerprint(listed)}
             states.append(scratch_folder(f"infer/{way}/{split}", about, inputs))
-            kept = shards.features_folder(work, f"{way}-{split}", listed, settings, weights)
+            kept = shards.features_folder(work, f"{way}-{split}", listed, settings, own)
             bad[split] = shards.score_split(
                 work, listed, out / split, scratch=states[-1], features=kept, per_shard=size
             )
             facts["images"] = total = total + len(listed["images"])
-    manifest.write_made_of(out, [weights, *files.values()])
+    manifest.write_made_of(out, [*own, *files.values()])
     shards.report_bad(bad, total, params.max_bad_share, out / "bad_images.json")
     clear(*states)
     print(f"infer: {total:,} images, {sum(map(len, bad.values()))} bad -> {out}")

@@ -32,7 +32,7 @@ def main(model: str = "") -> None:
         raise InputError(f"{CAPTIONS} is of another backbone; run `dvc repro encode_captions`")
     accelerator = runtime.accelerator(runtime.pick_device(base.device), params.precision)
     start = TUNED / params.start.removeprefix("train/") / "prompts.safetensors"
-    inputs = [*CAPTIONS.iterdir(), BACKBONE / backbone.WEIGHTS, GROUPS]
+    inputs = [*CAPTIONS.iterdir(), *backbone.files(BACKBONE), GROUPS]
     inputs += [start] if params.start != "backbone" else []
     about = params.model_dump(), base.seed, names
     scratch = checkpoint.scratch_folder(f"train/{model}", about, inputs)

@@ -107,6 +107,8 @@ def _(world: World) -> None:
 @wrong("pictures of another size than the tower's",
        r"preprocess_cfg\.size is \(7, 7\), and vision_cfg\.image_size is \d+; make them equal",
        change={"size": [7, 7]})  # fmt: skip
+@wrong("a CLIP of pictures that are no squares", r"vision_cfg\.image_size is \[64, 32\]; pictures must be square",
+       change={"vision": [64, 32]})  # fmt: skip
 @wrong("a way to resize that there is not", r"preprocess_cfg\.resize_mode is 'fit'; it needs shortest, longest",
        change={"resize_mode": "fit"})  # fmt: skip
 @wrong(
@@ -134,6 +136,8 @@ def _(world: World, change: str | dict) -> None:
         )
     elif change == "width":
         about["model_cfg"]["embed_dim"] *= 2
+    elif isinstance(change, dict) and "vision" in change:
+        about["model_cfg"]["vision_cfg"]["image_size"] = change["vision"]
     elif isinstance(change, dict):
         about["preprocess_cfg"] |= change
     else:

@@ -91,8 +91,13 @@ def test_files_are_read_up_to_the_limit_and_known_by_size_and_time_above(
 
 
 def test_clearing_forgets_a_stages_old_states_and_no_others(tmp_path) -> None:
-    for name in ("base-1", "base-2", "baseline-3", "ema-4"):
+    names = [
+        f"{stage}-{n * 16}"
+        for stage, n in (("base", "1"), ("base", "2"), ("baseline", "3"), ("ema", "4"))
+    ]
+    for name in [*names, f"base-large-{'5' * 16}"]:
         (tmp_path / name).mkdir()
-    checkpoint.clear(tmp_path / "base-1")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["baseline-3", "ema-4"]
-    checkpoint.clear(tmp_path / "side-by-side-5")  # nothing there
+    checkpoint.clear(tmp_path / names[0])
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == [f"base-large-{'5' * 16}", *names[2:]]
+    checkpoint.clear(tmp_path / f"side-by-side-{'5' * 16}")  # nothing there

@@ -72,7 +72,7 @@ def test_features_are_kept_within_the_budget_and_for_the_same_windows_alone(
 
     def where(**changes):
         return shards.features_folder(
-            chosen, "test", listed, {**settings, **changes}, weights
+            chosen, "test", listed, {**settings, **changes}, [weights]
         )  # fmt: skip
 
     first = where()
@@ -81,7 +81,7 @@ def test_features_are_kept_within_the_budget_and_for_the_same_windows_alone(
     assert where(keep_features_MiB=0) is None
     assert where(keep_features_MiB=36_736 / 2**20) == first  # to the byte
     assert where(keep_features_MiB=36_735 / 2**20) is None
-    for name in ("test-old", first.name, "validation-1"):
+    for name in (f"test-{'0' * 16}", first.name, "validation-1"):
         (first.parent / name).mkdir(parents=True)
     assert where() == first
     assert {path.name for path in first.parent.iterdir()} == {first.name, "validation-1"}

@@ -105,3 +105,7 @@ def test_standardising_by_hand() -> None:
     assert weighing.standardise(logits).tolist() == [[-1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
     columns = torch.tensor([[1.0, 4.0], [2.0, 4.0], [3.0, 4.0]])
     assert weighing.standardise_classes(columns).T.tolist() == [[-1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
+
+
+def test_a_single_image_standardised_over_images_says_nothing_and_is_finite() -> None:
+    assert weighing.standardise_classes(torch.tensor([[1.0, -3.0]])).tolist() == [[0.0, 0.0]]

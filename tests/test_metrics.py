@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from clipworks.kit import metrics
+from clipworks.tagging import quality
 
 LABELS = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0]])
 
@@ -73,3 +74,16 @@ def test_decisions_are_the_highest_or_all_above_a_threshold() -> None:
         [False, True, True, True],
     ]
     assert metrics.decide(values, threshold=0.3).sum() == 3
+
+
+def test_one_class_that_images_show_is_no_question_of_yes_or_no() -> None:
+    labels = np.zeros((10, 4), int)
+    labels[:2, 1] = 1
+    decided = np.zeros((10, 4), bool)
+    decided[1:5, 1] = True  # one hit of two, three wrong
+    found = metrics.summarise(labels, np.array([np.nan, 0.5, np.nan, np.nan]), decided)
+    assert found.CF1 == 33.33  # precision 1/4, recall 1/2
+    missed = np.zeros((10, 4), bool)
+    missed[5:, 1] = True
+    assert quality._f1(labels, missed) == {"macro_F1": 0.0, "micro_F1": 0.0}
+    assert quality._f1(labels, decided) == {"macro_F1": 33.33, "micro_F1": 33.33}

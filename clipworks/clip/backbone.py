@@ -73,8 +73,20 @@ class Preprocess(BaseModel):
 
 
 def side(size: int | Sequence[int]) -> int:
-    """One side of what may be written as both."""
-    return size if isinstance(size, int) else size[0]
+    """The side of a square, which may be written as one number or as two; 0 of what is none."""
+    return size if isinstance(size, int) else size[0] if size[0] == size[-1] else 0
+
+
+def tower_side(model_config: dict[str, Any], name: str) -> int:
+    """The side of the pictures that a tower sees.
+
+    Raises:
+        InputError: they are no squares.
+    """
+    size = model_config["vision_cfg"].get("image_size", 224)
+    if not (found := side(size)):
+        raise InputError(f"{name}: vision_cfg.image_size is {size}; pictures must be square")
+    return found
 
 
 def tokenizer(context_length: int) -> SimpleTokenizer:
@@ -93,6 +105,11 @@ def save(
     )
     weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     save_file(weights, str(folder / WEIGHTS))
+
+
+def files(folder: Path) -> list[Path]:
+    """All that features depend on: the weights, and how pictures and texts are prepared."""
+    return [folder / CONFIG, folder / WEIGHTS]
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -128,6 +145,7 @@ def load(folder: Path, *, device: str | torch.device = "cpu") -> Backbone:
     with tensors.opened(folder / WEIGHTS, made_by=own) as file:
         if not file.keys():  # whole, and of something: open_clip would not say which file is not
             raise InputError(f"{folder / WEIGHTS} holds no weights; {own}")
+    tower_side(config["model_cfg"], str(folder))
     text_config = config["model_cfg"]["text_cfg"]
     if "hf_model_name" in text_config or "hf_tokenizer_name" in text_config:
         raise InputError(
@@ -170,7 +188,7 @@ def frozen(
         raise InputError(
             f"{name}: preprocess_cfg.{key} is {preprocess[key]!r}; it needs {needs.get(key, 'three numbers')}"
         ) from None
-    size = side(model_config["vision_cfg"]["image_size"])
+    size = tower_side(model_config, name)
     if side(about.size or size) != size:
         raise InputError(
             f"{name}: preprocess_cfg.size is {about.size}, and vision_cfg.image_size is {size}; make them equal"

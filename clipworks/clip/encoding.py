@@ -16,6 +16,7 @@ from tqdm import tqdm
 from clipworks.clip.backbone import Backbone
 from clipworks.clip.visual import normalise
 from clipworks.kit.ahead import ahead
+from clipworks.kit.checkpoint import states
 from clipworks.kit.shapes import Float
 
 Item = TypeVar("Item")
@@ -71,8 +72,7 @@ def kept_features(
         folder: belongs to these pictures, views and weights (`kit.checkpoint.scratch_folder`).
         options: of `image_features`.
     """
-    stage = folder.name.rpartition("-")[0]
-    for other in folder.parent.glob(f"{stage}-*"):
+    for other in states(folder):
         if other != folder:
             shutil.rmtree(other)
     folder.mkdir(parents=True, exist_ok=True)

@@ -83,7 +83,7 @@ def _centred(logits: Tensor) -> Tensor:
 
 def _variance(centred: Tensor) -> Tensor:
     """Unbiased, over the last axis, which stays. (torch.var takes three times as long on a CPU.)"""
-    return centred.square().sum(dim=-1, keepdim=True) / (centred.shape[-1] - 1)
+    return centred.square().sum(dim=-1, keepdim=True) / max(centred.shape[-1] - 1, 1)
 
 
 def standardise_classes(logits: Float[Tensor, "image class"]) -> Float[Tensor, "image class"]:

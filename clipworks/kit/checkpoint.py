@@ -35,6 +35,12 @@ def scratch_folder(stage: str, settings: Any, inputs: list[Path]) -> Path:
     return Path("scratch") / f"{stage}-{digest.hexdigest()[:16]}"
 
 
+def states(folder: Path) -> list[Path]:
+    """Scratch folders of the same stage, whatever its settings, and of no other whose name begins so."""
+    stage = folder.name.rpartition("-")[0]
+    return sorted(folder.parent.glob(f"{stage}-{'[0-9a-f]' * 16}"))
+
+
 def clear(*folders: Path) -> None:
     """Forget a finished stage's states, so that running it again runs it, and what earlier settings
     of the stage left when they were killed.
@@ -45,7 +51,7 @@ def clear(*folders: Path) -> None:
         stage = folder.name.rpartition("-")[0]
         gone = folder.with_name(f"{stage}-gone")
         shutil.rmtree(gone, ignore_errors=True)  # of a run that was killed just here
-        for state in list(folder.parent.glob(f"{stage}-*")):
+        for state in states(folder):
             state.replace(gone)
             shutil.rmtree(gone, ignore_errors=True)
 

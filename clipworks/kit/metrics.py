@@ -76,10 +76,10 @@ def summarise(labels: np.ndarray, ap: np.ndarray, decided: np.ndarray) -> Summar
         decided: bool, of the same shape.
     """
     labels, decided = labels == 1, decided & (labels >= 0)
-    present = labels.any(axis=0)
-    options = {"zero_division": 0.0}
+    # Not labels[:, present]: a single column would be taken for a question of yes or no.
+    options, present = {"zero_division": 0.0}, np.flatnonzero(labels.any(axis=0))
     precision, recall, _, _ = precision_recall_fscore_support(
-        labels[:, present], decided[:, present], average="macro", **options
+        labels, decided, labels=present, average="macro", **options
     )
     _, _, overall, _ = precision_recall_fscore_support(labels, decided, average="micro", **options)
     by_class = 2 * precision * recall / max(precision + recall, 1e-12)

@@ -130,6 +130,10 @@ def _models(params: Params) -> None:
             )
         if not params.finetune[name].keep_epochs:
             raise InputError(f"soup.variants: finetune.{name}.keep_epochs is false, so there is nothing to mix")  # fmt: skip
+    if len({params.finetune[name].square for name in params.soup.variants}) > 1:
+        raise InputError(
+            f"soup.variants: {params.soup.variants} see pictures in two ways (finetune.NAME.square); a soup has one"
+        )
     known = ["backbone", *(f"finetune/{name}" for name in variants), "soup/uniform", "soup/greedy"]
     for name, row in params.search.rows.items():
         if row.model not in known:

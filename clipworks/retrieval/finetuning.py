@@ -106,7 +106,10 @@ class Finetuning:
             schedule.groups(model.named_parameters(), settings.weight_decay),
             lr=settings.lr, betas=(0.9, 0.98), eps=1e-6, fused=True,
         )  # fmt: skip
-        self._progress = Progress(**load_state(scratch, {"model": model}, {}, optimizer))
+        kept = load_state(scratch, {"model": model}, {}, optimizer)
+        if scaler := kept.pop("scaler", None):
+            accelerator.scaler.load_state_dict(scaler)
+        self._progress = Progress(**kept)
         self._model, self._optimizer = accelerator.prepare(model, optimizer)
         self._loss = losses.loss(
             settings.targets, rank=accelerator.process_index, processes=processes
@@ -156,6 +159,9 @@ class Finetuning:
     def _epoch(self, epoch: int, bar: Any) -> float:
         """One pass over the pairs in an order of its own; returns the mean loss."""
         settings, accelerator = self._settings, self._accelerator
+        # Some towers drop paths at random: each epoch alike, whether the run was killed before or not.
+        entropy = np.random.SeedSequence([self._seed, epoch, accelerator.process_index])
+        torch.manual_seed(int(entropy.generate_state(1)[0]))
         self._model.train()
         for part in self._model.modules():
             if isinstance(part, nn.modules.batchnorm._BatchNorm):
@@ -226,14 +232,17 @@ class Finetuning:
         draft = self._scratch / "epoch.tmp"
         save_file(state, str(draft))
         draft.replace(self.checkpoint(epoch))
+        modules: dict[str, nn.Module | None] = {"model": self._clip.model}
+        scaler = self._accelerator.scaler  # None but for fp16
+        kept = {"scaler": scaler.state_dict() if scaler else None, **vars(self._progress)}
+        save_state(self._scratch, modules, {}, self._optimizer, kept)
+        # Only now: a state must never speak of an epoch whose weights are gone.
         best = self.checkpoint(self._progress.best_epoch)
         for other in (
             () if self._settings.keep_epochs else self._scratch.glob("epoch_*.safetensors")
         ):
             if other != best:
                 other.unlink()
-        modules: dict[str, nn.Module | None] = {"model": self._clip.model}
-        save_state(self._scratch, modules, {}, self._optimizer, vars(self._progress))
 
     def _bar(self) -> Any:
         return tqdm(

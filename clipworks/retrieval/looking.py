@@ -68,7 +68,7 @@ class Looking:
             paths, folder = self._splits[split], self._models / row.model
             stats = [state(path) for path in paths]
             name = "_".join([*row.model.split("/"), split, "square" if row.square else "centre", *(["mirror"] if mirror else [])])  # fmt: skip
-            kept = scratch_folder(f"search/{name}", stats, [folder / backbone.WEIGHTS])
+            kept = scratch_folder(f"search/{name}", stats, backbone.files(folder))
             clip = self._load(row.model)
             work = partial(
                 validation.prepare, size=clip.image_size, square=row.square, mirror=mirror

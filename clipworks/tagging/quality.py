@@ -41,14 +41,9 @@ def _at(labels: np.ndarray, logits: Logits, cut: PerClass) -> dict[str, float]:
 
 def _f1(labels: np.ndarray, decided: np.ndarray) -> dict[str, float]:
     shown, decided = labels == 1, decided & (labels >= 0)
-    present = shown.any(axis=0)
+    # Not shown[:, present]: a single column would be taken for a question of yes or no.
+    options = {"labels": np.flatnonzero(shown.any(axis=0)), "zero_division": 0.0}
     return {
-        f"{how}_F1": round(
-            100
-            * float(
-                f1_score(shown[:, present], decided[:, present], average=how, zero_division=0.0)
-            ),
-            2,
-        )
+        f"{how}_F1": round(100 * float(f1_score(shown, decided, average=how, **options)), 2)
         for how in ("macro", "micro")
     }

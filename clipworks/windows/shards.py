@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from clipworks.kit import tables
-from clipworks.kit.checkpoint import scratch_folder
+from clipworks.kit.checkpoint import scratch_folder, states
 from clipworks.kit.errors import InputError
 from clipworks.windows import manifest
 from clipworks.windows.boxes import boxes
@@ -34,19 +34,19 @@ def fingerprint(listed: dict[str, Any]) -> list[Any]:
 
 
 def features_folder(
-    work: Pass, name: str, listed: dict[str, Any], settings: dict[str, Any], weights: Path
+    work: Pass, name: str, listed: dict[str, Any], settings: dict[str, Any], own: list[Path]
 ) -> Path | None:
     """Where the features of a split's windows are kept; None where they are over the budget.
 
-    They belong to the images, the backbone and the windows, not to models or captions, so a retrained
-    model starts from them. The last ones alone are kept.
+    They belong to the images, the backbone (its files are `own`) and the windows, not to models or
+    captions, so a retrained model starts from them. The last ones alone are kept.
     """
     many = 1 + len(boxes(10_000, 10_000, settings["scales"]))
     size = work.tower.window_bytes() * many * len(listed["images"])
     about = {key: settings[key] for key in settings if key not in AFTER_FEATURES}
-    found = scratch_folder(f"features/{name}", {**about, "images": fingerprint(listed)}, [weights])
+    found = scratch_folder(f"features/{name}", {**about, "images": fingerprint(listed)}, own)
     fits = size <= settings["keep_features_MiB"] * 2**20
-    for other in found.parent.glob(f"{name}-*"):
+    for other in states(found):
         if other != found or not fits:
             shutil.rmtree(other, ignore_errors=True)
     return found if fits else None

@@ -36,7 +36,7 @@ def main() -> None:
         paths = [files[i] for i in cars]
         work = partial(validation.prepare, size=clip.image_size, square=params.square)
         about = [params.square, [state(path) for path in paths]]
-        kept = scratch_folder("complete/images", about, [BACKBONE / backbone.WEIGHTS])
+        kept = scratch_folder("complete/images", about, backbone.files(BACKBONE))
         images = encoding.kept_features(
             clip, paths, work, folder=kept, batch_size=params.batch_size, device=device
         )[0] if paths else torch.zeros(0, 1)  # fmt: skip

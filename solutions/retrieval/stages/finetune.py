@@ -26,16 +26,16 @@ def main(name: str = "") -> None:
     """Write the chosen epoch's model, all epochs' weights where they are kept, and the curve."""
     base, params = load("base", Base), load(f"finetune.{name}", Finetune)
     device = runtime.pick_device(base.device)
-    table, weights = TABLES / f"{params.captions}.csv", BACKBONE / backbone.WEIGHTS
+    table, judged = TABLES / f"{params.captions}.csv", parsed.read(RECORDS)
     pairs = [(Path(file), title) for file, title in dataset.read_pairs(table)]
     alike = validation.alike(pairs, *parsed.read(TRAIN), params.targets)
-    stats = [state(path) for path, _ in pairs]
-    about = [base.seed, params.model_dump(), stats]
-    scratch = checkpoint.scratch_folder(f"finetune/{name}", about, [table, weights, TRAIN, RECORDS])
+    stats = [state(path) for path in (*(path for path, _ in pairs), *judged[1])]
+    about, inputs = [base.seed, params.model_dump(), stats], [table, TRAIN, RECORDS]
+    scratch = checkpoint.scratch_folder(f"finetune/{name}", about, [*inputs, *backbone.files(BACKBONE)])  # fmt: skip
     with runtime.measured(f"finetune_{name}", device):
         clip = backbone.load(BACKBONE)
         judge = validation.judge(
-            *parsed.read(RECORDS), prefix=load("prepare", Prepare).prefix, square=params.square,
+            *judged, prefix=load("prepare", Prepare).prefix, square=params.square,
             batch_size=params.batch_size, device=device,
         )  # fmt: skip
         work = Finetuning(

@@ -6,7 +6,7 @@ from clipworks.clip import backbone
 from clipworks.kit import runtime, tables
 from clipworks.kit.cli import stage
 from clipworks.kit.params import load
-from clipworks.retrieval import parsed, soups, validation
+from clipworks.retrieval import parsed, soups, squares, validation
 from clipworks.retrieval.params import Base, Prepare, Search, Soup
 
 FINETUNED = Path("models/finetune")
@@ -23,7 +23,7 @@ def main() -> None:
     clip = backbone.load(FINETUNED / params.variants[0])
     config = backbone.read_config(FINETUNED / params.variants[0] / backbone.CONFIG)
     judge = validation.judge(
-        *parsed.read(RECORDS), prefix=load("prepare", Prepare).prefix, square=True,
+        *parsed.read(RECORDS), prefix=load("prepare", Prepare).prefix, square=clip.resize_mode == squares.mode(True),
         batch_size=load("search", Search).batch_size, device=device,
     )  # fmt: skip
     like = {name: value.clone() for name, value in clip.model.state_dict().items()}

@@ -53,7 +53,11 @@ def main() -> None:
         tables.write_frame(OUT / "table.tsv", table.bars(board))
         pd.DataFrame(right["test"]).to_parquet(OUT / "right.parquet", index=False)
     unseen = [row for row in board if row != rows.VALIDATION]  # of which no label was seen
-    best = max(unseen, key=lambda row: board[row]["accuracy"], default="none: no labels are known")
+    best = max(
+        unseen,
+        key=lambda row: board[row]["accuracy"],
+        default="none: no labels of test pictures are known",
+    )
     print(f"evaluate: {len(board)} rows, the best without labels is {best} -> {TABLE}")
 
 

@@ -24,7 +24,7 @@ def main(name: str = "") -> None:
     """Write cosines at every sharpening factor; their softmax gives per-prompt probabilities."""
     base, params = load("base", Base), load(f"probabilities.{name}", Probabilities)
     device = runtime.pick_device(base.device)
-    clip, weights = backbone.load(MODELS / name), MODELS / name / backbone.WEIGHTS
+    clip = backbone.load(MODELS / name)
     options: dict[str, Any] = {"batch_size": params.batch_size, "device": device}
     with runtime.measured(f"probabilities_{name}", device) as facts:
         texts = encoding.text_features(clip, PromptSet.load(PROMPTS).texts, **options).numpy()
@@ -33,7 +33,9 @@ def main(name: str = "") -> None:
             paths = [Path(listed["folder"]) / image for image in listed["images"]]
             if paths:  # a folder of one's own may have no validation split
                 about = [params.sharpen, listed, [state(path) for path in paths]]
-                kept = scratch_folder(f"probabilities/{name}/{split}", about, [weights])
+                kept = scratch_folder(
+                    f"probabilities/{name}/{split}", about, backbone.files(MODELS / name)
+                )
                 features = encoding.kept_features(
                     clip, paths, params.sharpen, folder=kept, read=images.as_stored, label=split,
                     **options,
