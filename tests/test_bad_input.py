@@ -167,6 +167,19 @@ def test_what_can_be_run_and_may_not_be_meant_is_a_warning(finished, tmp_path, m
         world.stage("world")
 
 
+def test_what_needs_no_class_list_is_said_beside_its_lack(world) -> None:
+    world.set({"base.classes": "none.txt", "base.synonyms": "none.yaml", "world.source": "folder",
+               "world.files.test_images": "/nowhere", "launcher": "pyhton"})  # fmt: skip
+    found = refused(world.check)
+    for part in (
+        "class list none.txt",
+        "synonyms file none.yaml",
+        "/nowhere is no folder",
+        "launcher: ",
+    ):
+        assert found.count(part) == 1, found
+
+
 @pytest.mark.parametrize("name", ["gpu", "cuda:0"])
 def test_a_device_of_another_name_is_refused(name) -> None:
     with pytest.raises(

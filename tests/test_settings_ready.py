@@ -104,3 +104,21 @@ def test_the_console_applies_them_and_says_what_changed(params, tmp_dir) -> None
     params.unlink()
     found = CliRunner().invoke(app, ["settings", "mine.yaml"])
     assert found.exit_code == 1 and "there is no params.yaml here; run this in" in found.output
+
+
+@pytest.mark.parametrize("windows", ["[crops]", "[maps, crops]", "[crops, maps]"])
+def test_a_list_with_a_comment_before_its_lines_can_be_put_in(params, windows) -> None:
+    (params.parent / "s.yaml").write_text(f"infer: {{windows: {windows}}}")
+    comments = params.read_text().count("#")
+    ready.apply(Path("s.yaml"), params)
+    assert f"windows: {windows}" == f"windows: [{', '.join(load(params).infer.windows)}]"
+    assert params.read_text().count("#") == comments
+
+
+@pytest.mark.parametrize("windows", ["[]", "[maps]"])
+def test_a_list_that_is_not_allowed_is_refused_for_what_it_is(params, windows) -> None:
+    (params.parent / "s.yaml").write_text(f"infer: {{windows: {windows}}}")
+    before = params.read_text()
+    with pytest.raises(InputError, match=r"section 'infer'.*windows"):
+        ready.apply(Path("s.yaml"), params)
+    assert params.read_text() == before

@@ -22,6 +22,8 @@ from clipworks.worlds.listing import Split, check_place, cut_short, find, missin
 from clipworks.writing.labels import claims, overruled
 from clipworks.writing.rules import foreign_script
 
+SPLITS: tuple[Split, ...] = ("validation", "test")
+
 
 def check(params: Params) -> list[str]:
     """Check all of params.yaml; returns warnings.
@@ -29,14 +31,32 @@ def check(params: Params) -> list[str]:
     Raises:
         InputError: everything that is wrong, a line each.
     """
-    names = read_classes(Path(params.base.classes))
-    synonyms = read_synonyms(Path(params.base.synonyms))
-    warnings = list(_warnings(params, names, synonyms))
+    warnings: list[str] = []
     try:
+        collect(_files(params))
+        names = read_classes(Path(params.base.classes))
+        synonyms = read_synonyms(Path(params.base.synonyms))
+        warnings += _warnings(params, names, synonyms)
         collect(_checks(params, names, synonyms, warnings))
     except InputError as error:  # what is wrong may come of what is not meant
         raise InputError("\n  warning: ".join([str(error), *warnings])) from None
     return warnings
+
+
+def _files(params: Params) -> Iterator[Callable[[], object]]:
+    """Class list and synonyms, by which all else is checked; and, should they fail, what needs neither."""
+    own = (
+        partial(read_classes, Path(params.base.classes)),
+        partial(read_synonyms, Path(params.base.synonyms)),
+    )
+    try:
+        collect(own)
+    except InputError:
+        yield from own
+        yield partial(_device, params)
+        for split in SPLITS if params.world.source != "miniature" else ():
+            yield partial(check_place, params.world, split)
+        yield partial(check_launcher, params.launcher)
 
 
 def _warnings(params: Params, names: list[str], synonyms: Synonyms) -> Iterator[str]:
@@ -140,8 +160,7 @@ def _world(params: Params, names: list[str], warnings: list[str]) -> None:
             "would be chosen on the test; give data/none for no validation split"
         )
     faults = []
-    splits: tuple[Split, ...] = ("validation", "test")
-    for split in splits:
+    for split in SPLITS:
         try:
             check_place(params.world, split)
             # Labels are read: they could fail as late as anything.

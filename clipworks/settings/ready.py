@@ -80,7 +80,14 @@ def _merge(content: Any, wanted: dict[str, Any], prefix: str, file: str) -> Any:
             yield from _merge(content[key], value, f"{where}.", file)
         elif content[key] != value:
             yield f"{where}: {_plain(content[key])} -> {_plain(value)}"
-            content[key] = value
+            if value and isinstance(value, list) and isinstance(content[key], list):
+                content[key][:] = list(
+                    value
+                )  # written as it was: its comment stands where lines begin
+            else:
+                content[key] = value
+                if value == []:  # which has no lines for a comment to stand before
+                    content.ca.items.pop(key, None)
 
 
 def _plain(value: Any) -> str:
