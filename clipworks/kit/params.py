@@ -164,7 +164,7 @@ def explain(section: str, schema: type[BaseModel], issue: Any) -> str:
     if issue["type"] == "value_error":  # a contradiction within a section
         return f"{where}: {issue['msg'].removeprefix('Value error, ')}"
     if issue["type"] == "model_type":
-        return f"{where}: holds keys and their values, not {issue['input']!r}"
+        return f"{where}: holds keys and their values, not {reprlib.repr(issue['input'])}"
     shown = repr(issue["input"])
     if len(shown) > 100:
         shown = f"{shown[:100]} ..."
