@@ -159,7 +159,7 @@ def settings(
         for change in changes:
             typer.echo(change)
         typer.echo(
-            f"{len(changes)} keys of params.yaml changed; `clipworks check`, then `dvc repro`"
+            f"{len(changes)} key{'s' * (len(changes) != 1)} of params.yaml changed; `clipworks check`, then `dvc repro`"
         )
 
     run(main)

@@ -131,6 +131,10 @@ def classes(
         notes = look_over(file, backbone, synonyms)
         for note in notes:
             typer.echo(note)
-        typer.echo(f"{len(notes)} things to look at" if notes else "nothing to mend")
+        typer.echo(
+            f"{len(notes)} thing{'s' * (len(notes) != 1)} to look at"
+            if notes
+            else "nothing to mend"
+        )
 
     run(main)
