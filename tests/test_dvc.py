@@ -118,12 +118,12 @@ def test_what_lies_outside_is_watched(project, tmp_path) -> None:
     ):
         (outside / name).write_text("one")
     watched = {
-        "world.files.test_labels": ("a.json", {"world"}),
-        "world.files.test_images": ("images", {"world", "infer@crops", "infer@maps"}),
-        "world.files.label_folder": ("classes", {"world"}),
+        "world.files.test_labels": ("a.json", {"check", "world"}),
+        "world.files.test_images": ("images", {"check", "world", "infer@crops", "infer@maps"}),
+        "world.files.label_folder": ("classes", {"check", "world"}),
         "backbone.checkpoint": ("w.safetensors", {"backbone"}),
-        "encode_captions.companions": ("companions.yaml", {"encode_captions"}),
-        "chat.replay.folder": ("replies", {"compose", "caption", "filter"}),
+        "encode_captions.companions": ("companions.yaml", {"check", "encode_captions"}),
+        "chat.replay.folder": ("replies", {"check", "compose", "caption", "filter"}),
     }
     thimble.set_params(project, {key: str(outside / name) for key, (name, _) in watched.items()})
     thimble.run(project, *DVC, "commit", "-f")

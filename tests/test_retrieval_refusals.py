@@ -201,6 +201,23 @@ def test_what_a_stage_stored_is_held_against_its_form(
         run(stage)
 
 
+def test_single_keys_of_a_variant_or_a_row_can_be_put_in(street) -> None:
+    Path("s.yaml").write_text(
+        "finetune: {hard: {lr: 2e-4}}\nsearch: {rows: {square: {rerank: 10}}}\n"
+    )
+    before = check.load()
+    done = CliRunner().invoke(app, ["settings", "s.yaml"])
+    assert done.exit_code == 0 and "finetune.hard.lr: " in done.output, done.exception
+    after = check.load()
+    assert after.finetune["hard"].lr == 2e-4 and list(after.finetune) == list(before.finetune)
+    assert after.search.rows["square"].rerank == 10
+    Path("s.yaml").write_text("finetune: {mine: {lr: 2e-4}}\n")
+    done = CliRunner().invoke(app, ["settings", "s.yaml"])
+    assert "key 'mine.captions': missing" in str(done.exception) and "taken whole" in str(
+        done.exception
+    )
+
+
 def test_the_contests_settings_can_be_put_in_and_pass_but_for_what_is_not_here(street) -> None:
     set_params(street, {"finetune.hard.lr": "3e-4"})
     file = SOLUTION / "data/settings/contest.yaml"

@@ -122,3 +122,12 @@ def test_a_list_that_is_not_allowed_is_refused_for_what_it_is(params, windows) -
     with pytest.raises(InputError, match=r"section 'infer'.*windows"):
         ready.apply(Path("s.yaml"), params)
     assert params.read_text() == before
+
+
+def test_a_table_of_numbers_is_taken_whole_and_says_so(params) -> None:
+    (params.parent / "s.yaml").write_text("ensemble: {local_weight: {default: 2.0}}")
+    (change,) = ready.apply(Path("s.yaml"), params)
+    assert change.endswith("-> {'default': 2.0} taken whole, what is not named goes")
+    (params.parent / "s.yaml").write_text("ensemble: {local_weight: {base: 2.0}}")
+    with pytest.raises(InputError, match=r"'default' \(ensemble\.local_weight: taken whole, what"):
+        ready.apply(Path("s.yaml"), params)

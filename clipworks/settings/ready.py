@@ -10,11 +10,11 @@ from clipworks.kit.params import PARAMS
 from clipworks.settings.whole import load
 
 FOLDER = Path("data/settings")
-# Tables whose keys are the user's: taken whole.
-FREE = (
-    *("ensemble.local_weight", "ensemble.variance", "ensemble.weights", "ensemble.sharpen"),
-    *("finetune", "search.rows"),
-)
+# Tables whose keys are the user's: taken whole. Of entries that are sections, single keys of those that
+# are there may be given.
+FREE = ("ensemble.local_weight", "ensemble.variance", "ensemble.weights", "ensemble.sharpen")
+WHOLE = " taken whole, what is not named goes"
+ENTRIES = ("finetune", "search.rows")
 
 
 def apply(
@@ -64,7 +64,9 @@ def apply(
         check(params)
     except InputError as error:
         params.write_text(before, encoding="utf-8")
-        raise InputError(f"{file}, put into {error}") from None
+        whole = [change.partition(":")[0] for change in changes if change.endswith(WHOLE)]
+        told = f" ({', '.join(whole)}:{WHOLE})" if whole else ""
+        raise InputError(f"{file}, put into {error}{told}") from None
     assert load_yaml(str(params))
     return changes
 
@@ -76,10 +78,13 @@ def _merge(content: Any, wanted: dict[str, Any], prefix: str, file: str) -> Any:
             raise InputError(
                 f"{file}: {where} is no key of params.yaml; there are {sorted(content)}"
             )
-        if isinstance(value, dict) and isinstance(content[key], dict) and where not in FREE:
+        table = isinstance(value, dict) and isinstance(content[key], dict)
+        whole = where in FREE or (where in ENTRIES and not value.keys() <= content[key].keys())
+        if table and not whole:
             yield from _merge(content[key], value, f"{where}.", file)
         elif content[key] != value:
-            yield f"{where}: {_plain(content[key])} -> {_plain(value)}"
+            old, new = (list(v) if where in ENTRIES else v for v in (content[key], value))
+            yield f"{where}: {_plain(old)} -> {_plain(new)}{WHOLE if table else ''}"
             if value and isinstance(value, list) and isinstance(content[key], list):
                 content[key][:] = list(
                     value
