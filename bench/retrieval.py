@@ -153,7 +153,7 @@ def search_ratio(queries: int, gallery: int) -> dict[str, Any]:
 def million(count: int) -> dict[str, Any]:
     """A large index on disk, mapped: seconds a query, and how much memory it adds."""
     with tempfile.TemporaryDirectory() as temporary:
-        shelf = Shelf(Path(temporary), About("bench", []))
+        shelf = Shelf(Path(temporary), About("bench", [], ""))
         part = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
             f"{temporary}/all.npy", mode="w+", dtype=np.float16, shape=(count, 512)
         )

@@ -157,7 +157,7 @@ def build(
     if shelf is None:
         Shelf.check_new(folder)
     before = [source for source in shelf.about.sources if not _went(Path(source))] if shelf else []
-    about = About(word, list(dict.fromkeys([*before, *map(_absolute, words)])))
+    about = About(word, list(dict.fromkeys([*before, *map(_absolute, words)])), "")
     if not about.sources:
         raise InputError(f"nothing that {folder} was made of is there any more; name a folder of images")  # fmt: skip
     if shelf is not None and words:

@@ -57,7 +57,7 @@ class About:
 
     model: str
     sources: list[str]  # absolute
-    digest: str = ""  # of the model: its weights, and how it wants its pictures
+    digest: str  # of the model: its weights, and how it wants its pictures
     key: str = ""  # of the valid files; empty for none yet
     images: int = 0
     # What could not be read of archives and tables that are not looked into again: (archive, name, why)

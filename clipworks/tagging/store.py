@@ -12,7 +12,7 @@ from clipworks.kit import tensors
 from clipworks.kit.errors import InputError
 from clipworks.windows.params import Maps
 
-VERSION = 1
+VERSION = 2
 PARTS = ("globals", "locals", "evidence")
 
 
