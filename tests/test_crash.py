@@ -37,7 +37,7 @@ def test_killed_stages_end_with_the_same_bytes_and_leave_nothing_behind(finished
 def test_a_kill_while_scratch_is_cleared_leaves_nothing_to_go_on_from(
     tmp_path, monkeypatch
 ) -> None:
-    folder = tmp_path / "infer/test-0123"
+    folder = tmp_path / "infer/test-0123456789abcdef"
     folder.mkdir(parents=True)
     for name in ("00000.json", "00000.safetensors"):
         (folder / name).write_text("finished")
