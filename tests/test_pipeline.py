@@ -171,6 +171,16 @@ def test_params_has_no_section_that_no_stage_reads() -> None:
     assert set(PARAMS) - {"launcher"} == read
 
 
+@pytest.mark.parametrize("pipeline", ["dvc.yaml", *map(str, ROOT.glob("solutions/*/dvc.yaml"))])
+def test_the_check_runs_again_when_an_outside_file_changes(pipeline: str) -> None:
+    stages = yaml.safe_load((ROOT / pipeline).read_text())["stages"]
+    every = {dep for stage in stages.values() for dep in stage.get("do", stage).get("deps", [])}
+    # The stage that loads weights is the first to run anyway, and they take long to look through.
+    own = ("checkpoint", "${item}", "${key}")
+    outside = {dep for dep in every if dep.startswith("${") and not any(o in dep for o in own)}
+    assert len(outside) > 1 and outside <= set(stages["check"]["deps"])
+
+
 def test_every_stage_script_is_short() -> None:
     for path in (ROOT / "stages").glob("*.py"):
         assert len(path.read_text().splitlines()) <= 60, path

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from thimble import set_params
 
 from clipworks.clip import backbone, encoding
+from clipworks.kit import runtime
 from clipworks.retrieval import dataset, finetuning
 from clipworks.retrieval.params import Finetune
 
@@ -73,8 +74,6 @@ def test_fine_tuning_learns_and_locked_towers_stay(street) -> None:
     pairs = [(Path(f), t) for f, t in dataset.read_pairs(Path("data/prepare/raw.csv"))]
 
     def train(**changes) -> tuple[list[float], dict[str, bool]]:
-        from clipworks.kit import runtime
-
         clip = backbone.load(Path("models/backbone"))
         before = {k: v.clone() for k, v in clip.model.state_dict().items()}
         values = iter([0.5, 0.25, 0.5, 0.75, 0.1, 0.1])
@@ -100,3 +99,75 @@ def test_fine_tuning_learns_and_locked_towers_stay(street) -> None:
     assert changed["text_projection"]
     _, changed = train(lock_text=True, accumulation=3, checkpointing=True, keep_epochs=False)
     assert changed["visual.attnpool.v_proj.weight"] and not changed["text_projection"]
+
+
+def soft(street: Path, scratch: Path, accelerator, **changes) -> finetuning.Finetuning:
+    """A training of two epochs, the first of which is the better one."""
+    settings = yaml.safe_load((street / "params.yaml").read_text())["finetune"]["soft"]
+    pairs = [(street / f, t) for f, t in dataset.read_pairs(street / "data/prepare/raw.csv")]
+    clip = backbone.load(street / "models/backbone")
+    # A part that draws at random while it learns, as the towers do that drop paths.
+    clip.model.visual.register_forward_hook(
+        lambda part, _, out: out + 0.01 * torch.randn_like(out) if part.training else out
+    )
+    values = iter([0.5, 0.25])
+    return finetuning.Finetuning(
+        clip, pairs, Finetune(**{**settings, "stop": 2, **changes}), seed=0, accelerator=accelerator,
+        judge=lambda _: next(values), alike=[t[:4] for _, t in pairs], scratch=scratch, label="x",
+    )  # fmt: skip
+
+
+def killed_after_an_epoch(work: finetuning.Finetuning, monkeypatch) -> None:
+    epoch = finetuning.Finetuning._epoch
+
+    def dying(self, number: int, bar) -> float:
+        if number == 1:
+            raise Killed
+        return epoch(self, number, bar)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(finetuning.Finetuning, "_epoch", dying)
+        work.run()
+
+
+def test_a_killed_training_draws_and_scales_as_one_that_was_not(
+    finished_street, tmp_path, monkeypatch
+) -> None:
+    def fp16():
+        """A loss scaler that doubles at every step, as half precision has one on a GPU."""
+        found = runtime.accelerator(torch.device("cpu"), "fp32")
+        found.scaler = torch.amp.GradScaler("cpu", init_scale=4.0, growth_interval=1)
+        return found
+
+    one = fp16()
+    soft(finished_street, tmp_path / "one", one).run()
+    killed_after_an_epoch(soft(finished_street, tmp_path / "two", fp16()), monkeypatch)
+    torch.manual_seed(123)  # a new process begins elsewhere
+    two = fp16()
+    soft(finished_street, tmp_path / "two", two).run()
+    assert two.scaler.get_scale() == one.scaler.get_scale() > 8
+    whole, again = (load_file(tmp_path / f"{n}/epoch_02.safetensors") for n in ("one", "two"))
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+
+
+def test_a_kill_between_weights_and_state_leaves_the_best_epoch(
+    finished_street, tmp_path, monkeypatch
+) -> None:
+    plain = runtime.accelerator(torch.device("cpu"), "fp32")
+    work = soft(finished_street, tmp_path / "x", plain, keep_epochs=False)
+    killed_after_an_epoch(work, monkeypatch)
+    save = finetuning.save_state
+
+    def dying(*_) -> None:
+        raise Killed
+
+    work = soft(finished_street, tmp_path / "x", plain, keep_epochs=False)
+    monkeypatch.setattr(finetuning, "save_state", dying)
+    work._judge = lambda _: 0.75  # better: the first epoch's weights are to go
+    with pytest.raises(Killed):
+        work.run()
+    monkeypatch.setattr(finetuning, "save_state", save)
+    work = soft(finished_street, tmp_path / "x", plain, keep_epochs=False)
+    work._judge = lambda _: 0.25  # another machine may see it so: the first stays the best
+    progress = work.run()
+    assert progress.best_epoch == 0 and work.checkpoint(0).exists()

@@ -79,6 +79,7 @@ def test_an_empty_gallery_and_a_broken_picture_stop_with_their_names(street) -> 
         ({"search.rows.soft.model": "finetune/sof"}, r"search\.rows\.soft\.model: no model 'finetune/sof'"),
         ({"search.rows.soft.against": "hrad"}, r"rows\.soft\.against: no row 'hrad'"),
         ({"soup.variants": ["best"]}, r"soup\.variants: no variant 'best' in finetune"),
+        ({"finetune.completed.square": False}, r"soup\.variants: \[.*\] see pictures in two ways"),
         ({"finetune.completed.keep_epochs": False}, r"finetune\.completed\.keep_epochs is false"),
         ({"submit.row": "best"}, r"submit\.row: no row 'best'; there are .*or validation"),
         ({"launcher": "torchrum --nproc_per_node 2"}, r"launcher: there is no command 'torchrum' here"),

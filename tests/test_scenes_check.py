@@ -56,6 +56,8 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
      r"evaluate\.row: 'choice_validation' is chosen on labels of validation pictures, and there are none"),
     ("pictures that cannot be read", {"world.source": "folder", "world.folder.test": "broken"},
      r"1 pictures cannot be read: broken/b/1\.jpg; replace them"),
+    ("pictures of a phone", {"world.source": "folder", "world.folder.test": "phone"},
+     r"1 pictures cannot be read: phone/b/2\.HEIC; replace them"),
     ("a folder that is not there", {"world.source": "folder", "world.folder.test": "mine"},
      r"'mine' is no folder"),
 ]  # fmt: skip
@@ -65,10 +67,11 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 def project(tmp_dir) -> Path:
     shutil.copytree(SOLUTION / "data/templates", tmp_dir / "data/templates")
     shutil.copyfile(SOLUTION / "params.yaml", tmp_dir / "params.yaml")
-    for place in ("own/a", "own/b", "broken/a", "broken/b"):
+    for place in ("own/a", "own/b", "broken/a", "broken/b", "phone/a", "phone/b"):
         (tmp_dir / place).mkdir(parents=True)
         Image.new("RGB", (8, 8)).save(tmp_dir / place / "1.jpg")
     (tmp_dir / "broken/b/1.jpg").write_text("no picture")
+    (tmp_dir / "phone/b/2.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
     shipped = yaml.safe_load((SOLUTION / "data/templates/miniature.yaml").read_text())
     (tmp_dir / "bare.yaml").write_text(yaml.safe_dump({**shipped, "sentences": {}}))
     uneven = "templates: {name: ['{}']}\nsentences: {street: [a street.]}\n"

@@ -119,7 +119,7 @@ def test_an_image_is_known_by_name_size_and_time(tmp_path) -> None:
     assert shards.fingerprint(listed) == [["a.png", 5, 8], ["gone.png"]]
 
 
-def test_bad_images_stop_the_run_above_the_allowed_share() -> None:
+def test_bad_images_stop_the_run_above_the_allowed_share(tmp_dir: Path) -> None:
     bad = {"validation": {"a": "it is bad"}, "test": {"b": "it is bad", "c": "it is bad"}}
     report = Path("bad_images.json")
     shards.report_bad(bad, 10, 0.3, report)

@@ -44,6 +44,10 @@ def test_a_folder_needs_no_labels(album, tmp_path) -> None:
     assert listed["images"] == ["a.jpg", "c.webp", "deep/b.png"]
     assert coco.labels_of(tmp_path / "out.json", NAMES, listed["images"]) is None
     assert coco.objects_of(tmp_path / "out.json", NAMES, ["a.jpg"]) == [[]]
+    for other in ("phone.HEIC", "notes.txt", "paper.pdf"):
+        (album / other).write_bytes(b"x")
+    listed = list_split(chosen, "test", tmp_path / "out.json", NAMES)
+    assert "phone.HEIC" in listed["images"] and len(listed["images"]) == 4  # named as bad later
     none = list_split(chosen, "validation", tmp_path / "none.json", NAMES)
     assert none == {"folder": "", "images": []}
 

@@ -20,6 +20,8 @@ except ImportError:  # Windows
 
 NONE = Path("data/none")  # stands for no file: DVC cannot depend on an empty path
 
+MARK = '<meta name="generator" content="clipworks">'  # in pages that may replace one of their kind
+
 # The compiled loader is ten times as fast, where PyYAML was built with it.
 _BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -156,6 +158,22 @@ def make_place(path: Path, kinds: Sequence[str], *, key: str = "--out") -> None:
     if is_folder:
         raise InputError(f"{key}: {path} is a folder; name a file in it")
     make_folder(path.parent, key=key)
+
+
+def page_beside(table: Path) -> Path:
+    """Where the page of a table goes that `make_place` approved: beside it, by the same name.
+
+    Raises:
+        InputError: it cannot be written there, or a page lies there that is none of ours.
+    """
+    page = table.with_suffix(".html")
+    make_place(page, (".html",), key="the page beside --out")
+    if page.exists() and MARK.encode() not in page.read_bytes()[:1000]:
+        raise InputError(
+            f"--out {table}: its page would replace {page}, which clipworks did not write; give the table "
+            "another name"
+        )
+    return page
 
 
 def read_text(path: Path, *, key: str = "") -> str:

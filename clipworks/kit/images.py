@@ -13,7 +13,16 @@ from clipworks.kit.errors import InputError
 
 # Sizes are checked against infer.max_pixels before a pixel is decoded.
 Image.MAX_IMAGE_PIXELS = None
+# Pictures that Pillow cannot read: to be named, not passed over.
+CAMERAS = (".heic", ".heif", ".dng", ".cr2", ".cr3", ".nef", ".arw")
 SLENDER = 100  # a tower sees nothing in such an image, and its windows take gigabytes to resize
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file counts as a picture: by its extension, so that a broken one, or one of a camera's own
+    kind, is found and named later."""
+    end = Path(name).suffix.lower()
+    return Image.registered_extensions().get(end) in Image.OPEN or end in CAMERAS
 
 
 class BadImage(Exception):
@@ -79,16 +88,20 @@ def as_stored(path: Path) -> Image.Image:
         ) from None
 
 
-def unreadable(paths: Iterable[Path]) -> list[str]:
-    """Files that no decoder takes for a picture, by their first bytes; where pixels are broken, reading
-    will tell."""
+def check_readable(paths: Iterable[Path], *, key: str) -> None:
+    """Raises InputError for files that no decoder takes for a picture, by their first bytes; where pixels
+    are broken, reading will tell. `key` is the one of params.yaml that names their folder."""
     bad = []
     for path in paths:
         try:
             Image.open(path).close()
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
             bad.append(str(path))
-    return bad
+    if bad:
+        raise InputError(
+            f"{key}: {len(bad)} pictures cannot be read: {', '.join(bad[:5])}; replace them, or take them out of "
+            "the folder and of the labels"
+        )
 
 
 def data_address(image: Image.Image, side: int) -> str:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from clipworks.kit.errors import InputError
 from clipworks.kit.files import NONE
-from clipworks.kit.images import unreadable
+from clipworks.kit.images import check_readable
 from clipworks.kit.params import PARAMS, collect, load_whole
 from clipworks.kit.runtime import check_launcher, pick_device
 from clipworks.retrieval import dataset, inventory, parsed
@@ -104,11 +104,7 @@ def _world(params: Params) -> None:
             if split == "train" and cars and Path(params.parse.inventory) == NONE:
                 check_fill(inventory.of(cars), params.complete.fill)
         dataset.read_truth(root / "test", dataset.gallery(root), dataset.queries(root))
-        if bad := unreadable(pictures):
-            raise InputError(
-                f"world.folder: {len(bad)} pictures cannot be read: {', '.join(bad[:5])}; replace them, or take "
-                "them out of the folder and of the labels"
-            )
+        check_readable(pictures, key="world.folder")
 
 
 def _pretrained(model: Backbone) -> None:

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from PIL import Image
 from pydantic import BaseModel
 
 from clipworks.kit import files
 from clipworks.kit.errors import InputError
+from clipworks.kit.images import is_picture
 from clipworks.retrieval.records import phrase_of
 
 Split = Literal["train", "val", "test"]
@@ -68,8 +68,7 @@ def gallery(root: Path) -> list[str]:
         InputError: no such folder, or no picture in it.
     """
     folder = images(root, "test")
-    known = Image.registered_extensions()
-    found = sorted(p.name for p in folder.glob("*") if p.suffix.lower() in known)
+    found = sorted(p.name for p in folder.glob("*") if is_picture(p.name))
     if not found:
         raise InputError(f"{folder} holds no pictures: the gallery is empty")
     return found

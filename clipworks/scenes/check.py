@@ -1,14 +1,14 @@
 """What can be known to fail in the scenes' pipeline before a CLIP is trained or loaded."""
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from clipworks.kit.errors import InputError
 from clipworks.kit.files import NONE
-from clipworks.kit.images import unreadable
+from clipworks.kit.images import check_readable
 from clipworks.kit.params import PARAMS, collect, load_whole
 from clipworks.kit.runtime import pick_device
 from clipworks.scenes import choice, folder, painting, prompts, rows
@@ -23,6 +23,8 @@ from clipworks.scenes.params import (
     World,
 )
 from clipworks.scenes.recipes import Recipe
+
+Split = Callable[[str], folder.Listed]  # test or validation
 
 
 class Params(BaseModel):
@@ -55,14 +57,18 @@ def check(params: Params) -> None:
 
 
 def _checks(params: Params) -> Iterator[Callable[[], None]]:
+    split = cache(partial(folder.read_split, params.world.folder))  # folders are read once
     yield partial(_device, params)
-    yield partial(_world, params)
+    yield partial(_world, params, split)
     for name, model in params.model.items():
         if model.source == "pretrained":
             yield partial(_pretrained, name, model)
     yield partial(_names, params)
-    yield partial(_prompts, params)
-    yield partial(_rows, params)
+    yield partial(_rows, params, split)
+
+
+def _painted(params: Params) -> bool:
+    return params.world.source == "miniature"
 
 
 def _device(params: Params) -> None:
@@ -70,22 +76,19 @@ def _device(params: Params) -> None:
         pick_device(params.base.device)  # imports torch: only where it is needed
 
 
-def _world(params: Params) -> None:
-    if params.world.source == "miniature":
-        for split, path in params.world.folder:
+def _world(params: Params, split: Split) -> None:
+    if _painted(params):
+        for key, path in params.world.folder:
             if Path(path) != NONE:
                 raise InputError(
-                    f"world.folder.{split}: {path} would not be read, since world.source is miniature; set "
+                    f"world.folder.{key}: {path} would not be read, since world.source is miniature; set "
                     f"world.source to folder, or this to {NONE}"
                 )
         painting.check(params.base.places)
     else:
-        listed = [folder.read_split(params.world.folder, split) for split in ("test", "validation")]
-        if bad := unreadable(one.folder / name for one in listed for name in one.images):
-            raise InputError(
-                f"world.folder: {len(bad)} pictures cannot be read: {', '.join(bad[:5])}; replace them, or take "
-                "them out of the folder"
-            )
+        listed = [split("test"), split("validation")]
+        paths = (one.folder / name for one in listed for name in one.images)
+        check_readable(paths, key="world.folder")
 
 
 def _pretrained(name: str, model: Model) -> None:
@@ -119,14 +122,22 @@ def _names(params: Params) -> None:
             )
 
 
-def _rows(params: Params) -> None:
+def _rows(params: Params, split: Split) -> None:
     """The main row, those that are handed in and drawn: known, and with prompts for every class."""
+    file = prompts.read_file(Path(params.prompts.file))
+    groups = [*file.templates, *file.imagenet, prompts.SENTENCES]
+    if unknown := [group for group in params.ensemble.groups if group not in groups]:
+        raise InputError(
+            f"ensemble.groups: {params.prompts.file} has no groups {unknown}; there are {groups}"
+        )
     fixed = Recipe.of(params.ensemble)
     made = rows.rows(params.ensemble, dict.fromkeys(choice.RULES, fixed))
     recipes = {row.name: row.recipe for row in made}
     rows.known(params.submit.row, set(recipes), key="submit.row")
     rows.known(params.evaluate.row, {*recipes, rows.VALIDATION}, key="evaluate.row")
-    built = _built(params)
+    classes = params.base.places if _painted(params) else split("test").classes
+    templates = ["{}"] * prompts.IMAGENET_TEMPLATES  # CLIP's own words do not matter here
+    built = prompts.build(file, classes, templates, name=f"prompts.file: {params.prompts.file}")
     for key, row in (
         ("ensemble", rows.MAIN),
         ("submit.row", params.submit.row),
@@ -136,34 +147,10 @@ def _rows(params: Params) -> None:
             rows.check_prompts(recipes.get(row, fixed), built)
         except InputError as error:
             raise InputError(f"{key}: the row {row!r} cannot be made: {error}") from None
-    if params.evaluate.row == rows.VALIDATION and not _labelled(params):
+    painted = params.world.miniature.validation > 0
+    labelled = painted if _painted(params) else split("validation").labels
+    if params.evaluate.row == rows.VALIDATION and not labelled:
         raise InputError(
             f"evaluate.row: {rows.VALIDATION!r} is chosen on labels of validation pictures, and there are none; "
             "choose another row"
         )
-
-
-def _labelled(params: Params) -> bool:
-    """Whether there will be validation pictures whose labels are known."""
-    if params.world.source == "miniature":
-        return params.world.miniature.validation > 0
-    return bool(folder.read_split(params.world.folder, "validation").labels)
-
-
-def _prompts(params: Params) -> None:
-    file = prompts.read_file(Path(params.prompts.file))
-    known = [*file.templates, *file.imagenet, prompts.SENTENCES]
-    if unknown := [group for group in params.ensemble.groups if group not in known]:
-        raise InputError(
-            f"ensemble.groups: {params.prompts.file} has no groups {unknown}; there are {known}"
-        )
-
-
-def _built(params: Params) -> prompts.PromptSet:
-    """All prompts, but for the words of CLIP's templates: there are as many."""
-    classes: Sequence[str] = params.base.places
-    if params.world.source != "miniature":
-        classes = folder.read_split(params.world.folder, "test").classes
-    file, name = Path(params.prompts.file), f"prompts.file: {params.prompts.file}"
-    templates = ["{}"] * prompts.IMAGENET_TEMPLATES
-    return prompts.build(prompts.read_file(file), classes, templates, name=name)

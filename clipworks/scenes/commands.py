@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from clipworks.kit.files import make_place
+from clipworks.kit.files import make_place, page_beside
 
 submissions = typer.Typer(
     no_args_is_help=True, help="Submission files of a contest (id_idx,label)."
@@ -52,6 +52,7 @@ def classify(
 
         chosen = runtime.pick_device(device.value, key="--device")
         make_place(out, work.TABLES)
+        site = page_beside(out)
         names, words = work.class_list(classes), work.model_list(models)
         file = work.PLAIN if prompts is None else sets.read_file(prompts)
         built = sets.build(file, names, imagenet_templates("{}"), name=str(prompts))
@@ -64,10 +65,10 @@ def classify(
         )  # fmt: skip
         frame = found.frame()
         work.write(out, frame)
-        page.page(out.with_suffix(".html"), frame, folder, models=models)
+        page.page(site, frame, folder, models=models)
         typer.echo(
             f"{len(found.pictures):,} pictures, {len(found.bad)} that could not be read "
-            f"-> {out}, {out.with_suffix('.html')}"
+            f"-> {out}, {site}"
         )
         for name, why in list(found.bad.items())[:10]:
             typer.echo(f"bad: {name}: {why}")

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from pydantic import BaseModel
 
 from clipworks.kit import tables
 from clipworks.kit.errors import InputError
 from clipworks.kit.files import NONE, check_names, walk
+from clipworks.kit.images import is_picture
 from clipworks.scenes import submissions
 from clipworks.scenes.params import Folders
 
@@ -64,8 +64,7 @@ def pictures_in(folder: Path) -> list[str]:
     """
     if not folder.is_dir():
         raise InputError(f"{str(folder)!r} is no folder; give a folder of pictures")
-    known = Image.registered_extensions()
-    names = [name for name in walk(folder) if Path(name).suffix.lower() in known]
+    names = [name for name in walk(folder) if is_picture(name)]
     if not names:
         raise InputError(
             f"{folder} holds no pictures (nor do its sub-folders); known are files such as .jpg, "

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment
 
 from clipworks.kit import images
+from clipworks.kit.files import MARK
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SIDE = 180  # pixels of a thumbnail's longer side
 
-PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">{{ mark|safe }}
 <meta name="viewport" content="width=device-width, initial-scale=1"><title>{{ title }}</title>
 <style>
 body{font:15px/1.5 system-ui;margin:1.5em auto;padding:0 1em;max-width:80em}
@@ -66,6 +67,7 @@ def page(
         )
     text = Environment(autoescape=True).from_string(PAGE).render(
         title=f"Pictures of {folder.resolve().name}",
+        mark=MARK,
         count=len(good),
         shown=len(figures),
         models=models,

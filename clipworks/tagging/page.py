@@ -9,13 +9,14 @@ from typing import Any
 from jinja2 import Environment
 
 from clipworks.kit import images
+from clipworks.kit.files import MARK
 from clipworks.tagging.sources import Unit
 from clipworks.tagging.table import Line
 
 SIDE = 360  # pixels of a thumbnail's longer side
 AT_MOST = 200  # images on the page; the table has all
 
-PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">{{ mark|safe }}
 <meta name="viewport" content="width=device-width, initial-scale=1"><title>{{ title }}</title>
 <style>
 body{font:15px/1.5 system-ui,sans-serif;margin:1.5em auto;padding:0 1em;max-width:80em;color:#1a1a1a}
@@ -105,7 +106,7 @@ def write(
         figures.append({"name": line.image, "tags": tags, "source": images.data_address(image, SIDE)})  # fmt: skip
     names = Counter(tag.name for line in good for tag in line.tags)
     text = Environment(autoescape=True).from_string(PAGE).render(
-        title="Tags", count=count, figures=figures, bad=bad, note=note,
+        title="Tags", mark=MARK, count=count, figures=figures, bad=bad, note=note,
         warning=warning, names=names.most_common(),
     )  # fmt: skip
     path.write_text(text, encoding="utf-8")

@@ -16,23 +16,14 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
 from clipworks.kit.errors import InputError
 from clipworks.kit.files import printable, walk
+from clipworks.kit.images import is_picture
 
 FILES_A_UNIT = int(os.environ.get("CLIPWORKS_TAG_FILES", "256"))  # a kill loses at most so many
 LARGEST = 500_000_000  # bytes of one image in an archive
 INDEX = r"entries-[0-9a-f]{16}\.parquet"  # lies in each index of `clipworks search`
-CAMERAS = (
-    ".heic",
-    ".heif",
-    ".dng",
-    ".cr2",
-    ".cr3",
-    ".nef",
-    ".arw",
-)  # pictures that Pillow cannot read
 TARS = (".tar", ".tar.gz", ".tgz")
 Content = Path | bytes
 
@@ -99,7 +90,7 @@ def find(words: Sequence[str], *, but: Path | None = None) -> list[Unit]:
             if not matches:
                 raise InputError(f"{word!r}: no such file or folder, and no file matches it")
             loose = [p for p in map(Path, matches) if not p.is_dir() and not _packed(p)]
-            units += _runs(Path(), [p.as_posix() for p in loose if _is_image(p)])
+            units += _runs(Path(), [p.as_posix() for p in loose if is_picture(p.name)])
             for match in map(Path, matches):
                 units += (
                     _folder(match, but)
@@ -135,7 +126,7 @@ def _once(units: Sequence[Unit]) -> list[Unit]:
 def _folder(path: Path, but: Path | None = None) -> list[Unit]:
     """Images under a folder, all the way down; shards and tables too, but for those of an index. A link
     that leads nowhere or a pipe stays with its name, to be listed as bad."""
-    found = [name for name in walk(path) if _is_image(Path(name)) or _packed(Path(name))]
+    found = [name for name in walk(path) if is_picture(name) or _packed(Path(name))]
     ours = {Path(name).parent for name in found if re.fullmatch(INDEX, Path(name).name)}
     found = [
         name
@@ -143,7 +134,7 @@ def _folder(path: Path, but: Path | None = None) -> list[Unit]:
         if Path(name).parent not in ours
         and (but is None or (path / name).absolute() != but.absolute())
     ]
-    loose = [name for name in found if _is_image(path / name)]
+    loose = [name for name in found if is_picture(name)]
     packed = [unit for name in found if _packed(path / name) for unit in _file(path / name)]
     if not loose and not packed:
         raise InputError(
@@ -178,17 +169,12 @@ def _packed(path: Path) -> bool:
     return path.name.lower().endswith((*TARS, ".parquet"))
 
 
-def _is_image(path: Path) -> bool:
-    """By its extension, so that a broken picture, or one of a camera's own kind, is found and named later."""
-    return path.suffix.lower() in (*Image.registered_extensions(), *CAMERAS)
-
-
 def _members(path: Path, shown: str) -> Iterator[tuple[str, Content | Exception]]:
     """Images of a tar in its order. Links and devices are refused: they can lead out of it."""
     try:
         with tarfile.open(path, "r|*") as archive:
             for member in archive:
-                if member.isdir() or not _is_image(Path(member.name)):
+                if member.isdir() or not is_picture(member.name):
                     continue
                 name = f"{shown}/{printable(member.name)}"
                 if not member.isfile():

@@ -10,7 +10,7 @@ from clipworks.clip import pretrained
 from clipworks.kit import runtime
 from clipworks.kit.classes import read_classes
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import alone, make_place
+from clipworks.kit.files import alone, make_place, page_beside
 from clipworks.tagging import job, page, sources, table, thresholds
 from clipworks.tagging.eye import Seeing
 from clipworks.tagging.job import Parts
@@ -67,7 +67,7 @@ def tag(
         InputError: nothing to tag, no image that can be read, or the table cannot be written.
     """
     make_place(out, table.KINDS)
-    make_place(out.with_suffix(".html"), (".html",), key="the page beside --out")
+    page_beside(out)
     if workers and device != "auto":
         raise InputError("--device: with --engine ray each worker takes what its machine has; leave it out")  # fmt: skip
     if out.suffix == ".csv" and (odd := [name for name in tagger.classes if ";" in name]):
@@ -117,7 +117,7 @@ def _tag(
     bad = list(parts.bad())
     note = f"Thresholds: {rule}. Windows: {seeing}. CLIP: {tagger.clip.name}."
     warning = blindness(parts.sample())
-    site = out.with_suffix(".html")
+    site = page_beside(out)
     page.write(
         site, units, lines(tagger, parts, seeing), count=count - len(bad), bad=bad, note=note,
         warning=warning,

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image
 
 from clipworks.kit.errors import InputError
 from clipworks.kit.files import NONE, check_names, walk
+from clipworks.kit.images import is_picture
 from clipworks.worlds import coco, labels, nuswide, voc
 from clipworks.worlds.instances import Instances
 from clipworks.worlds.params import World
@@ -93,8 +93,7 @@ def find(world: World, split: Split, class_names: Sequence[str]) -> Found:
 
 def files_of(folder: Path) -> list[str]:
     """Image files under a folder, by their extensions."""
-    known = Image.registered_extensions()
-    return [name for name in walk(folder) if Path(name).suffix.lower() in known]
+    return [name for name in walk(folder) if is_picture(name)]
 
 
 def _check_files(images: Sequence[str], where: Path) -> None:
