@@ -81,6 +81,13 @@ class Server:
                 status = int(trouble) if trouble.isdigit() else 200
                 if status != 200:
                     answer = json.dumps({"error": {"message": f"status {status}"}})
+                if trouble == "filtered question":
+                    status = 400
+                    answer = json.dumps({"error": {"message": "no", "code": "content_filter"}})
+                if trouble.startswith("filter") and status == 200:
+                    answer = answer.replace('"stop"', '"content_filter"')
+                if trouble in ("filter", "blank"):
+                    answer = answer.replace(json.dumps(text), "null")
                 if trouble == "broken":
                     answer = answer[:40]
                 if trouble == "empty":

@@ -27,6 +27,10 @@ ROOT = Path(__file__).parent.parent
         (Reply("True", probability=0.3), False),
         (Reply("<think>Could this be False? No.</think>\n\nTrue"), True),
         (Reply("<think>That must be True, since"), False),  # a limit cut it
+        (
+            Reply("True or False, that is asked.</think>\n\nTrue"),
+            True,
+        ),  # the chat template opened it
     ],
 )
 def test_true_and_false(reply: Reply, expected: bool) -> None:
@@ -95,3 +99,30 @@ def test_answers_without_a_verdict_are_told_and_none_at_all_are_refused(tmp_path
     )
     with pytest.raises(InputError, match=r"2 of 2 answers .*switch thinking off"):
         judged(tmp_path / "b", "<think>It might")
+
+
+def test_one_unclear_verdict_among_clear_ones_stops_nothing_wherever_it_stands(
+    tmp_path, capsys
+) -> None:
+    templates = read_templates(ROOT / "data/templates")
+    says = Says("True", "True", "Yes, it is fine.")
+    with Journal(tmp_path / "j.sqlite") as journal:
+        talk = Dialogue(lambda: says, journal, templates, seed=0)
+        talk.judge(["a dog", "a cat"], threshold=0.5, sampling=GREEDY)
+        says._texts = says._texts[2:]
+        ((_, _, keep),) = talk.judge(["a cup"], threshold=0.5, sampling=GREEDY)
+    assert not keep and "1 of 1 answers say neither" in capsys.readouterr().out
+
+
+def test_projects_of_two_seeds_share_no_question(tmp_path) -> None:
+    templates = read_templates(ROOT / "data/templates")
+    asked: list[set] = []
+    for seed in (0, 1, 2):
+        with Journal(tmp_path / f"{seed}.sqlite") as journal:
+            talk = Dialogue(lambda: Says("1. A dog."), journal, templates, seed=seed)
+            turns = talk.caption(
+                Plan("single", [("dog",)], rounds=4, sentences=2), feasibility=False, check=False,
+                threshold=0.5, sampling=GREEDY, verdict_sampling=GREEDY,
+            )  # fmt: skip
+            asked.append({turn.request.seed for turn in turns})
+    assert asked[0] == {0, 1, 2, 3} and len(asked[0] | asked[1] | asked[2]) == 12

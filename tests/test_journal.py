@@ -14,6 +14,7 @@ from factory import ROOT, SAMPLING
 
 from clipworks.chat.journal import Journal
 from clipworks.chat.request import Reply, Request, Template, ask_for
+from clipworks.kit.errors import InputError
 
 
 def request(text: str, seed: int = 0) -> Request:
@@ -145,3 +146,9 @@ def test_a_caption_stage_killed_at_random_resumes_and_ends_with_the_same_bytes(t
 def asked(folder: Path) -> int:
     log = folder / "asked.txt"
     return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+def test_a_damaged_journal_is_told_by_its_name(tmp_path) -> None:
+    (tmp_path / "caption.sqlite").write_bytes(b"no database " * 100)
+    with pytest.raises(InputError, match=r"caption\.sqlite: the journal .* file is not a database"):
+        Journal(tmp_path / "caption.sqlite")

@@ -60,6 +60,8 @@ def test_a_phrase_belongs_to_its_class_and_another_meaning_to_none() -> None:
         Synonyms(synonyms={"boat": ["ship", "Row-Boat"]}, other_meanings=["ship", "boat train"]),
     )
     assert found == {("boat",): 0, ("ship",): 1, ("row", "boat"): 0, ("boat", "train"): None}
+    cased = claims(["Mouse", "pad"], Synonyms(synonyms={"pad": ["mouse"]}))
+    assert cased == {("mouse",): 0, ("pad",): 1}
 
 
 @pytest.mark.parametrize(

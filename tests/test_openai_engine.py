@@ -58,7 +58,7 @@ def test_a_server_that_stays_broken_gives_an_error_and_the_rest_is_kept(server, 
 
 def test_a_refused_key_or_model_stops_at_once_with_the_variable(server, monkeypatch) -> None:
     monkeypatch.setenv("CLIPWORKS_TEST_KEY", "secret")
-    for status in ("401", "404", "400"):
+    for status in ("401", "404"):
         server.plan = [status] * 20
         with pytest.raises(
             ValueError, match=rf"refuses: .*status {status}.*\$CLIPWORKS_TEST_KEY"
@@ -66,6 +66,79 @@ def test_a_refused_key_or_model_stops_at_once_with_the_variable(server, monkeypa
             list(client(server).answer([question("a")]))
         assert "secret" not in str(caught.value)
     assert set(server.keys) == {"Bearer secret"}
+
+
+def test_one_refused_question_costs_no_other_its_answer(server, tmp_path) -> None:
+    server.plan = ["", "400"]
+    asked = [question(text) for text in "abcdef"]
+    with Journal(tmp_path / "j.sqlite") as journal:
+        with pytest.raises(
+            InputError, match=r"1 of 6 requests failed \(BadRequestError.* status 400"
+        ):
+            journal.ask(client(server, concurrency=1), asked, label="test")
+        assert len(journal) == 5
+
+
+def test_what_is_being_answered_when_the_key_is_refused_is_kept(server, tmp_path) -> None:
+    server.plan, server.delay = ["", "", "401"], 0.2
+    with Journal(tmp_path / "j.sqlite") as journal:
+        with pytest.raises(InputError, match=r"refuses: .*status 401"):
+            journal.ask(
+                client(server, concurrency=3), [question(t) for t in "abcdef"], label="test"
+            )
+        assert len(journal) == len(server.bodies) - 1 >= 2  # all but the refused one
+
+
+@pytest.mark.parametrize("trouble", ["filter", "filtered question"])
+def test_what_a_servers_filter_refuses_is_an_empty_reply_that_is_kept(
+    server, tmp_path, trouble
+) -> None:
+    server.plan = ["", trouble]
+    with Journal(tmp_path / "j.sqlite") as journal:
+        for _ in range(2):
+            replies = journal.ask(
+                client(server, concurrency=1), [question("a"), question("b")], label="test"
+            )
+            assert [(r.text, r.finish) for r in replies] == [("A", "stop"), ("", "refused")]
+        assert journal.asked == 2
+
+
+def test_a_sentence_that_a_filter_cut_is_cut(server) -> None:
+    server.plan = ["filter cut"]
+    ((_, reply),) = client(server).answer([question("a")])
+    assert (reply.text, reply.finish) == ("A", "length")
+
+
+def test_a_server_that_answers_without_a_word_is_told_and_asked_again(server, tmp_path) -> None:
+    server.plan = ["blank"] * 3
+    with Journal(tmp_path / "j.sqlite") as journal:
+        with pytest.raises(InputError, match=r"test: no word stands in any of 2 replies"):
+            journal.ask(client(server), [question("a"), question("b")], label="test")
+        replies = journal.ask(
+            client(server, concurrency=1), [question("a"), question("b")], label="test"
+        )
+        assert [r.text for r in replies] == ["", "B"] and len(journal) == 1
+        replies = journal.ask(client(server), [question("a"), question("b")], label="test")
+        assert [r.text for r in replies] == ["A", "B"]
+
+
+def test_who_knows_all_answers_needs_no_server(server, tmp_path) -> None:
+    with Journal(tmp_path / "j.sqlite") as journal:
+        journal.ask(client(server), [question("a")], label="test")
+        gone = client(server, base_url="http://127.0.0.1:9/v1")
+        assert journal.ask(gone, [question("a")], label="test")[0].text == "A"
+        with pytest.raises(InputError, match="no server answers at"):
+            journal.ask(gone, [question("b")], label="test")
+
+
+def test_a_server_that_went_is_not_asked_on_and_on(server, tmp_path) -> None:
+    server.plan = ["", *["500"] * 999]
+    with Journal(tmp_path / "j.sqlite") as journal:
+        with pytest.raises(InputError, match=r"64 requests in a row failed \(InternalServerError"):
+            journal.ask(
+                client(server, retries=0), [question(str(i)) for i in range(400)], label="test"
+            )
+        assert len(journal) == 1 and len(server.bodies) < 90
 
 
 def test_only_so_many_requests_are_open_at_a_time(server) -> None:
@@ -118,6 +191,12 @@ def test_a_key_that_was_copied_with_its_mask_is_refused(server, monkeypatch) -> 
         InputError, match=r"the key in \$CLIPWORKS_TEST_KEY holds signs that no key has"
     ):
         client(server)
+
+
+def test_a_key_copied_with_the_end_of_its_line_is_the_key(server, monkeypatch) -> None:
+    monkeypatch.setenv("CLIPWORKS_TEST_KEY", "secret\r\n")
+    list(client(server).answer([question("a")]))
+    assert server.keys == ["Bearer secret"]
 
 
 def test_switching_thinking_off_asks_anew_and_leaving_it_on_keeps_what_was_paid_for(server) -> None:

@@ -5,12 +5,14 @@ import os
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from factory import NAMES
 
 from clipworks.chat import replay
 from clipworks.kit.errors import InputError
 from clipworks.writing import filtering
+from clipworks.writing.replies import items
 
 
 def test_published_recordings_are_read_in_their_three_shapes(tmp_path) -> None:
@@ -30,7 +32,7 @@ def test_published_recordings_are_read_in_their_three_shapes(tmp_path) -> None:
         ("multi", (), "1. A cup."),
         ("multi", ("dog", "cup"), "1. A dog and a cup.\n2. Cups.\n"),
         ("multi", ("bus", "car"), "1. Bus."),
-        ("challenge", ("cup",), "1. A cup."),
+        ("challenge", ("cup",), '["1. A cup."]'),
         ("multi", (), "A man."),
     ]
     assert replay.combinations(tmp_path, NAMES) == ([("dog", "cup"), ("car", "bus")], 0)
@@ -53,6 +55,32 @@ def test_recordings_of_other_types_are_refused_with_their_place(tmp_path, name, 
     (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match=rf"{re.escape(name)}.* is of no known shape"):
         list(replay.recordings(tmp_path))
+
+
+def test_a_listed_sentence_may_hold_what_looks_like_a_number_of_the_list(tmp_path) -> None:
+    sentences = ["a dog sits", "a train waits at platform 1 - ready to leave", "a cat\u2028sleeps"]
+    entry = {"labels": ["train"], "captions": sentences}
+    (tmp_path / "a.jsonl").write_text(json.dumps(entry, ensure_ascii=False) + "\n")
+    (one,) = replay.recordings(tmp_path)
+    assert [item.text for item in items(one.text)] == [*sentences[:2], "a cat sleeps"]
+    said = "A train waits at platform 1 - ready to leave.\nA dog sits."  # in a reply of lines too
+    assert [item.text for item in items(said)] == said.split("\n")
+
+
+def test_a_text_without_a_combinations_line_is_no_caption(tmp_path) -> None:
+    (tmp_path / "README.txt").write_text("These captions are of the person and dog classes.\n")
+    with pytest.raises(InputError, match=r"README\.txt has text before its first line like \[0\]"):
+        list(replay.recordings(tmp_path))
+
+
+def test_other_recordings_in_one_folder_are_others_to_the_journal(tmp_path) -> None:
+    table = {"template_hash": ["h"], "prompt": ["p"], "reply": ["True"], "finish": ["stop"],
+             "probability": [None]}  # fmt: skip
+    identities = []
+    for said in ("True", "False", "True"):
+        pd.DataFrame({**table, "reply": [said]}).to_parquet(tmp_path / "r.parquet")
+        identities.append(replay.ReplayEngine(str(tmp_path)).identity)
+    assert identities[0] == identities[2] != identities[1]
 
 
 def test_a_name_in_brackets_is_one_class(tmp_path) -> None:

@@ -18,6 +18,7 @@ from clipworks.kit.errors import InputError
 SCHEMA = """create table if not exists replies (
     key text primary key, request text not null, engine text not null, reply text not null
 )"""
+IN_A_ROW = 64  # failures after which a server is taken to be gone
 LOOK_UP = 500  # keys per query, below SQLite's limit of variables
 
 
@@ -25,14 +26,22 @@ class Journal:
     """An append-only store of replies by request hash."""
 
     def __init__(self, path: Path) -> None:
+        """Raises InputError where the file is damaged, or its disk cannot keep a database."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Runs side by side (`dvc queue start -j 2`) wait for each other's commits.
-        self._connection = sqlite3.connect(path, timeout=60)
-        # Write-ahead: a commit is one append, safe against a killed process.
-        self._connection.execute("pragma journal_mode = wal")
-        self._connection.execute("pragma synchronous = normal")
-        self._connection.execute(SCHEMA)
+        self.path = path
         self.asked = 0  # requests that went to an engine through this object
+        try:
+            # Runs side by side (`dvc queue start -j 2`) wait for each other's commits.
+            self._connection = sqlite3.connect(path, timeout=60)
+            # Write-ahead: a commit is one append, safe against a killed process.
+            self._connection.execute("pragma journal_mode = wal")
+            self._connection.execute("pragma synchronous = normal")
+            self._connection.execute(SCHEMA)
+        except sqlite3.Error as error:
+            raise InputError(
+                f"{path}: the journal of replies cannot be opened ({error}); put a copy of it there, or move it "
+                "away: what it kept would be asked again"
+            ) from None
 
     def close(self) -> None:
         """Commit and close."""
@@ -73,9 +82,11 @@ class Journal:
     def ask(self, engine: Engine, requests: Sequence[Request], *, label: str) -> list[Reply]:
         """The replies to all requests, in their order; only unknown ones reach the engine.
 
+        A reply without a word is passed on and not kept: a server that was set up wrongly gives such.
+
         Raises:
-            InputError: requests failed for good (finish "error"). All others are kept, so that a
-                later run asks only for those.
+            InputError: requests failed for good (finish "error"), or no reply held a word. All others
+                are kept, so that a later run asks only for those.
         """
         keys = [request.key(engine.identity) for request in requests]
         known = self.get(sorted(set(keys)))
@@ -83,23 +94,41 @@ class Journal:
             key: request for key, request in zip(keys, requests, strict=True) if key not in known
         }
         order = list(new)
+        failed: list[str] = []
+        row = 0  # failures since the last reply
+        answers: Iterator[tuple[int, Reply]] = (
+            engine.answer(list(new.values())) if new else iter(())
+        )
         with tqdm(
             total=len(order), desc=label, unit="reply", mininterval=1, disable=not order
         ) as bar:
-            answers: Iterator[tuple[int, Reply]] = engine.answer(list(new.values()))
             for index, reply in answers:
                 key = order[index]
                 known[key] = reply
                 self.asked += 1
-                if reply.finish != "error":
+                if reply.finish == "error":
+                    failed.append(key)
+                    row += 1
+                    if row == IN_A_ROW:
+                        break
+                    continue
+                row = 0
+                if reply.text.strip() or reply.finish == "refused":
                     self.put(key, new[key], engine.identity, reply)
                     self._connection.commit()
                 bar.update()
+        if failed:
+            many = f"{len(failed)} of {len(order)} requests failed"
+            many = f"{IN_A_ROW} requests in a row failed" if row == IN_A_ROW else many
+            raise InputError(
+                f"{label}: {many} ({known[failed[0]].text}); what was answered is kept: see to the cause and "
+                "run again to ask the rest"
+            )
         if lost := [key for key in order if key not in known]:
             raise RuntimeError(f"the engine left {len(lost)} of {len(order)} requests unanswered")
-        if failed := [key for key in order if known[key].finish == "error"]:
+        if order and not any(known[key].text.strip() for key in order):
             raise InputError(
-                f"{label}: {len(failed)} of {len(order)} requests failed ({known[failed[0]].text}); "
-                "what was answered is kept: see to the cause and run again to ask the rest"
+                f"{label}: no word stands in any of {len(order)} replies; see to the server's chat template and "
+                "its limits (max_tokens; chat.openai.no_thinking for a model that thinks), and run again"
             )
         return [known[key] for key in keys]

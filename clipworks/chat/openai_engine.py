@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,11 +14,11 @@ from clipworks.chat.request import QUESTIONS, Reply, Request
 from clipworks.kit.errors import InputError
 
 CONNECT_SECONDS = 10
+REFUSED = Reply("", "refused")  # by a filter of the server, which would do so again
 FATAL = (
     openai.AuthenticationError,
     openai.PermissionDeniedError,
     openai.NotFoundError,
-    openai.BadRequestError,
 )
 SENTENCES = {
     "type": "object",
@@ -102,7 +103,9 @@ class OpenAIEngine:
             no_thinking: ask the chat template to switch thinking off (vLLM and alike only).
         """
         self._key_variable = key_variable
-        key = os.environ.get(key_variable) or "none"  # local servers want some key and check none
+        key = (
+            os.environ.get(key_variable, "").strip() or "none"
+        )  # local servers want some key and check none
         if not key.isascii():
             raise InputError(f"chat.openai: the key in ${key_variable} holds signs that no key has; copy it whole")  # fmt: skip
         self._options: dict[str, Any] = {
@@ -111,7 +114,7 @@ class OpenAIEngine:
             "timeout": timeout,
             "max_retries": retries,
         }
-        _check_reachable(base_url)
+        host_of(base_url)
         self._concurrency = concurrency
         self._retries = retries
         self._structured = structured
@@ -129,8 +132,10 @@ class OpenAIEngine:
         """Replies as they arrive; a request that fails for good gives a reply of finish "error".
 
         Raises:
-            InputError: the server refuses the key, the model or the request itself.
+            InputError: no server is there, or it refuses the key or the model, after what was being
+                answered by then.
         """
+        _check_reachable(self._options["base_url"])
         loop = asyncio.new_event_loop()
         answers = self._answers(requests)
         try:
@@ -146,27 +151,33 @@ class OpenAIEngine:
     async def _answers(
         self, requests: Sequence[Request]
     ) -> AsyncGenerator[tuple[int, Reply], None]:
-        """Workers share one iterator of requests, so only `concurrency` are open at a time."""
-        rest = iter(enumerate(requests))
-        done: asyncio.Queue[tuple[int, Reply] | Exception] = asyncio.Queue()
+        """Workers share one row of requests, so only `concurrency` are open at a time."""
+        rest = deque(enumerate(requests))
+        done: asyncio.Queue[tuple[int, Reply] | Exception | None] = asyncio.Queue()
 
         async def work(client: openai.AsyncOpenAI) -> None:
-            for index, request in rest:
+            while rest:
+                index, request = rest.popleft()
                 try:
                     await done.put((index, await self._one(client, request)))
                 except Exception as error:
+                    rest.clear()  # nothing more is asked; what others wait for may still come
                     await done.put(error)
-                    return
 
         async with openai.AsyncOpenAI(**self._options) as client:
             count = min(self._concurrency, len(requests))
             workers = [asyncio.create_task(work(client)) for _ in range(count)]
+            everyone = asyncio.gather(*workers, return_exceptions=True)
+            everyone.add_done_callback(lambda _: done.put_nowait(None))
+            failure: Exception | None = None
             try:
-                for _ in requests:
-                    found = await done.get()
+                while (found := await done.get()) is not None:
                     if isinstance(found, Exception):
-                        raise found
-                    yield found
+                        failure = failure or found
+                    else:
+                        yield found
+                if failure:
+                    raise failure
             finally:
                 for worker in workers:
                     worker.cancel()
@@ -180,8 +191,12 @@ class OpenAIEngine:
             try:
                 found = await client.chat.completions.create(**self._body(request))
                 choice = found.choices[0]
-                finish = "length" if choice.finish_reason == "length" else "stop"
-                return Reply(_text(choice.message.content), finish)  # type: ignore[arg-type]
+                text = _text(choice.message.content)
+                if choice.finish_reason == "content_filter" and not text.strip():
+                    return REFUSED
+                # What a filter cut is as unfinished as what the limit did.
+                whole = choice.finish_reason not in ("length", "content_filter")
+                return Reply(text, "stop" if whole else "length")
             except FATAL as error:
                 raise InputError(
                     f"chat.openai: {self._options['base_url']} refuses: {error.message} (model "
@@ -196,6 +211,8 @@ class OpenAIEngine:
                 failure = f"no valid answer: {error!r}"
                 await asyncio.sleep(min(0.1 * 2**attempt, 8))
             except openai.APIError as error:  # the client's own retries are used up
+                if getattr(error, "code", None) == "content_filter":
+                    return REFUSED
                 place = self._options["base_url"]
                 return Reply(f"{type(error).__name__} at {place}: {error.message}", finish="error")
         return Reply(failure, finish="error")

@@ -1,6 +1,7 @@
 """Recorded replies: our own, answered by their questions, and published ones, read as they are."""
 
 import ast
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -43,14 +44,17 @@ class ReplayEngine:
     """Answers from the replies that an earlier run kept (replies.parquet files of a folder)."""
 
     def __init__(self, folder: str) -> None:
-        self.identity = {"engine": "replay", "model": folder, "revision": ""}
         self._replies: dict[tuple[str, str], Reply] = {}
+        digest = hashlib.sha256()
         for path in sorted(Path(folder).rglob("*.parquet")):
+            digest.update(path.read_bytes())
             for row in rows(path):
                 if missing := COLUMNS - row.keys():
                     raise InputError(f"chat.replay: {path} has no columns {sorted(missing)}")
                 key = (row["template_hash"], row["prompt"])
                 self._replies[key] = Reply(row["reply"], row["finish"], row["probability"])
+        # Another recording in the same folder gives other replies.
+        self.identity = {"engine": "replay", "model": folder, "revision": digest.hexdigest()[:16]}
 
     def answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Reply]]:
         """The recorded replies.
@@ -133,23 +137,32 @@ def _entry(place: str) -> Iterator[None]:
 def _read(path: Path, source: str) -> Iterator[Recording]:
     text = read_text(path, key="chat.replay")
     if path.suffix == ".jsonl":
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(text.rstrip("\n").split("\n"), 1):
             with _entry(f"{path}, line {number}"):
                 entry = json.loads(line)
                 names, sentences = tuple(entry["labels"]), entry["captions"]
                 if not isinstance(entry["labels"], list) or not isinstance(sentences, list):
                     raise TypeError("no lists")
-                reply = Recording(source, names, "\n".join(sentences), f"{path.name}:{number}")
-            yield reply
+                Recording(source, names, "".join(sentences), "")  # all are texts
+                # As JSON, which is taken apart entry by entry: a sentence may hold "1. " or a line's end.
+                listed = json.dumps(sentences, ensure_ascii=False)
+            yield Recording(source, names, listed, f"{path.name}:{number}")
     elif path.suffix == ".json":
         yield from _read_json(read_json(path, key="chat.replay"), path, source)
     else:
         names = ()
         block: list[str] = []
-        for number, line in enumerate([*text.splitlines(), "[0] ()"], 1):
+        headed = False
+        for number, line in enumerate([*text.removesuffix("\n").split("\n"), "[0] ()"], 1):
             if match := _HEADER.match(line):
-                if block:
+                if "".join(block).strip():
+                    if not headed:
+                        raise InputError(
+                            f"chat.replay: {path} has text before its first line like [0] ('dog', 'bench'); "
+                            "it would be taken for captions: give it such a line, or move it out of the folder"
+                        )
                     yield Recording(source, names, "\n".join(block), f"{path.name}:{number}")
+                headed = True
                 with _entry(f"{path}, line {number}"):
                     found = ast.literal_eval(match.group(2))
                     names = (

@@ -42,10 +42,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """A raw reply. `probability` is that of "True", where the engine can tell."""
+    """A raw reply. `probability` is that of "True", where the engine can tell.
+
+    `finish`: of its own, by a limit that cut it, refused by a filter of the server, or no reply at all.
+    """
 
     text: str
-    finish: Literal["stop", "length", "error"] = "stop"
+    finish: Literal["stop", "length", "refused", "error"] = "stop"
     probability: float | None = None
 
 
@@ -61,6 +64,7 @@ class Engine(Protocol):
 
 
 _THOUGHT = re.compile(r"<think>.*?(?:</think>|$)", re.DOTALL | re.IGNORECASE)
+_THOUGHT_ENDS = re.compile(r"</think>", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -156,8 +160,9 @@ def says_true(reply: Reply, *, threshold: float) -> bool:
 
 
 def spoken(text: str) -> str:
-    """A reply without the thinking that some models write before it, also where a limit cut it."""
-    return _THOUGHT.sub("", text)
+    """A reply without the thinking that some models write before it, also where a limit cut it, or where
+    the chat template opened it and the reply ends it alone."""
+    return _THOUGHT_ENDS.split(_THOUGHT.sub("", text))[-1]
 
 
 def is_verdict(reply: Reply) -> bool:

@@ -14,6 +14,7 @@ import torch
 
 import clipworks.kit.torchvision_ops  # noqa: F401  (before transformers, which imports torchvision)
 from clipworks.kit.errors import InputError
+from clipworks.kit.files import state
 
 from transformers import AutoModelForCausalLM, AutoTokenizer  # isort: skip
 from transformers.utils import logging  # isort: skip
@@ -68,7 +69,7 @@ class TransformersEngine:
         self._model.eval()
         self._batch_size = batch_size
         self._verdict = verdict
-        commit = getattr(self._model.config, "_commit_hash", None) or revision
+        commit = getattr(self._model.config, "_commit_hash", None) or _state(model) or revision
         self.identity = {
             "engine": "transformers",
             "model": model,
@@ -172,3 +173,11 @@ class TransformersEngine:
         pair = out.logits[0][:, first].float()
         probability = pair.softmax(dim=-1)[:, 0].tolist()
         return [Reply(ANSWERS[p < 0.5], "stop", p) for p in probability]
+
+
+def _state(model: str) -> str:
+    """What tells a local folder of weights from another state of itself; empty for what is no folder."""
+    if not Path(model).is_dir():
+        return ""
+    facts = [state(path) for path in sorted(Path(model).iterdir()) if path.is_file()]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]

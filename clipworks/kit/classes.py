@@ -44,7 +44,7 @@ def read_classes(path: Path) -> list[str]:
     if not path.exists():
         raise InputError(f"class list {path} does not exist; write one class name a line there")
     text = read_text(path)
-    names = [line.strip() for line in text.splitlines()]
+    names = [line.strip() for line in text.split("\n")]
     names = [name for name in names if name and not name.startswith("#")]
     if len(names) < 2:
         commas = " (not with commas between them)" if names and "," in names[0] else ""

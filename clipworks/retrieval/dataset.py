@@ -43,7 +43,8 @@ def lines(path: Path) -> list[str]:
     Raises:
         InputError: the file cannot be read.
     """
-    return files.read_text(path).rstrip().splitlines()
+    text = files.read_text(path).rstrip()
+    return text.split("\n") if text else []
 
 
 def queries(root: Path) -> list[str]:

@@ -1,6 +1,7 @@
 """COCO's instances format: what a file must hold, and what is said of one that does not."""
 
 import reprlib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,10 @@ def read(path: Path) -> Instances:
             raise InputError(
                 f"{path}: images[{number}] has the file_name {name!r}; give a path within the image folder"
             )
-    if len(set(names)) < len(names):
-        number, name = next((i, n) for i, n in enumerate(names) if n in names[:i])
+    if twice := {name for name, many in Counter(names).items() if many > 1}:
+        number, name = next(
+            (i, n) for i, n in enumerate(names) if n in twice and names.index(n) < i
+        )
         raise InputError(f"{path}: images[{number}] is {name!r}, which stands there twice")
     for number, entry in enumerate(content["annotations"]):
         box = entry.get("bbox") or [0, 0, 0, 0]  # none is fine: labels need no boxes

@@ -1,6 +1,7 @@
 """Labels of a folder's images as a table: image and tags, in CSV or parquet."""
 
 import csv
+import io
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -65,7 +66,7 @@ def _lines(path: Path) -> Iterator[tuple[str, str, list[str]]]:
                 raise InputError(f"{path}, row {number}: {tags!r} are no tags; labels need {FORM}")
             yield f"row {number}", row["image"], tags
         return
-    reader = csv.DictReader(read_text(path).splitlines(), restkey=MORE, strict=True)
+    reader = csv.DictReader(io.StringIO(read_text(path)), restkey=MORE, strict=True)
     _check(_fields(reader, path), path)
     while (line := _next(reader, path)) is not None:
         if line["image"] is None or line["tags"] is None:

@@ -1,5 +1,6 @@
 """The dialogue that writes captions: feasibility, sentences, checks, in rounds."""
 
+import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from clipworks.chat.request import (
     is_verdict,
     read_templates,
     says_true,
+    spoken,
 )
 from clipworks.kit import runtime
 from clipworks.kit.errors import InputError
@@ -62,6 +64,7 @@ class Dialogue:
         self._journal = journal
         self._templates = templates
         self._seed = seed
+        self._understood = False  # whether any True/False question was answered so
 
     @cached_property
     def _engine(self) -> Engine:
@@ -81,7 +84,7 @@ class Dialogue:
             self._request("compose", "compose", sampling, number, names=tuple(names), count=count)
             for number, names in enumerate(shown)
         ]
-        replies = self._journal.ask(self._engine, requests, label="compose")
+        replies = self._ask(requests, label="compose")
         return [
             Turn("compose", number, request, reply, True)
             for number, (request, reply) in enumerate(zip(requests, replies, strict=True))
@@ -115,7 +118,7 @@ class Dialogue:
                 yield Turn("feasible", 0, request, reply, keep)
                 if keep:
                     groups.append(request.names)
-                    history[request.names] = (*request.messages, ("assistant", reply.text))
+                    history[request.names] = (*request.messages, ("assistant", spoken(reply.text)))
         asked = [
             self._request(
                 "caption",
@@ -128,7 +131,7 @@ class Dialogue:
             )
             for names, number in itertools.product(groups, range(plan.rounds))
         ]
-        replies = self._journal.ask(self._engine, asked, label=f"{plan.source}: sentences")
+        replies = self._ask(asked, label=f"{plan.source}: sentences")
         for position, (request, reply) in enumerate(zip(asked, replies, strict=True)):
             yield Turn(plan.source, position % max(plan.rounds, 1), request, reply, True)
         if check:
@@ -150,7 +153,7 @@ class Dialogue:
                 0,
                 names=request.names,
                 caption=item.text,
-                before=(*request.messages, ("assistant", reply.text)),
+                before=(*request.messages, ("assistant", spoken(reply.text))),
             )
             for request, reply in zip(asked, replies, strict=True)
             for item in items(reply.text, finish=reply.finish)
@@ -167,26 +170,31 @@ class Dialogue:
         requests = [self._request("judge", "judge", sampling, 0, caption=text) for text in captions]
         return self._verdicts(requests, threshold, label="judge")
 
+    def _ask(self, requests: Sequence[Request], *, label: str) -> list[Reply]:
+        return self._journal.ask(self._engine, requests, label=label) if requests else []
+
     def _verdicts(
         self, requests: Sequence[Request], threshold: float, *, label: str
     ) -> list[tuple[Request, Reply, bool]]:
         """Answers to True/False questions. One that says neither counts as False, and is told.
 
         Raises:
-            InputError: none of them says either.
+            InputError: none of them says either, and none has before.
         """
-        replies = self._journal.ask(self._engine, requests, label=label)
+        replies = self._ask(requests, label=label)
         if unclear := [reply.text for reply in replies if not is_verdict(reply)]:
             told = (
                 f"{label}: {len(unclear):,} of {len(replies):,} answers say neither True nor False, such as "
                 f"{unclear[0][:80]!r}"
             )
-            if len(unclear) == len(replies):
+            if len(unclear) == len(replies) and not self._understood:
                 raise InputError(
                     f"{told}; give verdicts more max_tokens, switch thinking off (chat.openai.no_thinking), or "
-                    "mend the template that asks"
+                    f"mend the template that asks; where the server was at fault, move {self._journal.path} away, "
+                    "which keeps these answers"
                 )
             print(f"warning: {told}; they count as False")
+        self._understood |= len(unclear) < len(replies)
         return [
             (request, reply, says_true(reply, threshold=threshold))
             for request, reply in zip(requests, replies, strict=True)
@@ -208,12 +216,20 @@ class Dialogue:
             task,
             self._templates[template],
             sampling,
-            seed=self._seed + number,
+            seed=_seed_of(self._seed, number),
             before=before,
             names=names,
             count=count,
             caption=caption,
         )
+
+
+def _seed_of(seed: int, number: int) -> int:
+    """A request's own seed. Two seeds of the project share none: with their sum, round 1 of one would be
+    round 0 of the next, with the same replies. (Seed 0 keeps the form that its journals have.)"""
+    if seed == 0:
+        return number
+    return int.from_bytes(hashlib.sha256(f"{seed} {number}".encode()).digest()[:4], "big") >> 1
 
 
 @contextmanager

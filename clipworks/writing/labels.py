@@ -37,7 +37,7 @@ def claims(class_names: Sequence[str], synonyms: Synonyms) -> dict[tuple[str, ..
                     raise InputError(
                         f"base.classes: {owner[key]!r} and {name!r} are the same words"
                     )
-                if owner[key] in class_names and owner[key] != phrase:
+                if owner[key] in class_names and owner[key].lower() != phrase.lower():
                     raise InputError(
                         f"synonyms: {phrase!r} stands for {owner[key]!r} and for {name!r}; "
                         "keep it at one of them"

@@ -12,7 +12,7 @@ from clipworks.chat.request import spoken
 _NUMBER = re.compile(
     r"(?P<lead>^|(?<=[\s\"'.!?。”]))[*_#\s]*\(?"
     r"(?:(?:sentence|image|caption|description|scene|picture|example)\s*)?"
-    r"(?P<number>\d{1,3})[*_]*\s*(?:[.)．、]|:(?!\d)|\s-\s)[*_]*(?:\s+|(?=[A-Za-z\"'“]))",
+    r"(?P<number>\d{1,3})[*_]*\s*(?P<mark>[.)．、]|:(?!\d)|\s-\s)[*_]*(?:\s+|(?=[A-Za-z\"'“]))",
     re.IGNORECASE | re.MULTILINE,
 )
 _BULLET = re.compile(r"^\s*[-*•·–]\s+", re.MULTILINE)
@@ -62,8 +62,15 @@ def _json_list(text: str) -> list[str] | None:
         return list(_strings(json.loads(body)))
     except (ValueError, RecursionError):  # also numbers of 5,000 digits, brackets by the thousand
         # A list that the token limit cut: take the strings that are whole.
-        whole = re.findall(r'"((?:[^"\\]|\\.){6,})"\s*(?=[,\]}])', body)
-        return whole or None
+        whole = re.findall(r'"(?:[^"\\]|\\.){6,}"(?=\s*[,\]}])', body)
+        return [_unescaped(text) for text in whole] or None
+
+
+def _unescaped(text: str) -> str:
+    try:
+        return str(json.loads(text, strict=False))
+    except ValueError:
+        return text[1:-1]
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -89,10 +96,9 @@ def _numbered(text: str) -> list[str]:
         opens_line = not text[line_start : match.start("number")].strip("*_# (\t\"'").strip() or (
             text[line_start : match.start("number")].strip("*_# (\t").isalpha()
         )
-        if (
-            number == last + 1
-            or (opens_line and number <= last + 2)
-            or (opens_line and number == 1)
+        dash = match["mark"].strip() == "-"  # in the middle of a line it may be "platform 1 - "
+        if (number == last + 1 and not (dash and not opens_line)) or (
+            opens_line and (number <= last + 2 or number == 1)
         ):
             cuts.append((match.start(), match.end()))
             last = number
