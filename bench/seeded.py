@@ -9,6 +9,7 @@ paired test over the items of all seeds together). Test labels are read to repor
 import argparse
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -118,11 +119,24 @@ def project(solution: Path, place: Path, seed: int) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(solution / name, folder / name)
     (folder / "clipworks").symlink_to(HERE / "clipworks")
-    text = (folder / "params.yaml").read_text(encoding="utf-8")
-    text = text.replace("\n  seed: 0\n", f"\n  seed: {seed}\n", 1)
-    (folder / "params.yaml").write_text(text, encoding="utf-8")
+    set_seed(folder / "params.yaml", folder / "params.yaml", seed)
     environment = {**os.environ, "DVC_NO_ANALYTICS": "true"}
     with (place / f"{seed}.log").open("w") as log:
         for command in (["dvc", "init", "--no-scm", "-q"], ["dvc", "repro"]):
             subprocess.run(command, cwd=folder, env=environment, check=True, stdout=log, stderr=log)
     return folder
+
+
+def set_seed(source: Path, target: Path, seed: int) -> None:
+    """Write a params.yaml with another base.seed and all else as it is; one line changes.
+
+    Raises:
+        ValueError: there is no such line.
+    """
+    text = source.read_text(encoding="utf-8")
+    text, many = re.subn(
+        r"(?m)^(base:.*\n(?:  .*\n)*?  seed: )\d+$", rf"\g<1>{seed}", text, count=1
+    )
+    if many != 1:
+        raise ValueError(f"{source} has no line '  seed: NUMBER' in its section base")
+    target.write_text(text, encoding="utf-8")

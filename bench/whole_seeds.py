@@ -19,6 +19,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.seeded import set_seed
 from clipworks.fusion.rows import rows
 from clipworks.kit import tables
 from clipworks.kit.params import MODELS
@@ -40,15 +41,14 @@ def project(seed: int) -> Path:
         return folder
     listed = subprocess.run(["git", "ls-files", "-z"], capture_output=True, check=True).stdout
     for name in filter(None, listed.decode().split("\0")):
-        if Path(name).is_file() and not name.startswith("solutions/"):
+        if Path(name).is_file() and not name.startswith("solutions/") and name != "params.yaml":
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(name, folder / name)
     call(folder, "git", "init", "-q")
     call(folder, "dvc", "cache", "dir", "--local", str(HERE / ".dvc/cache"))
-    # The form that DVC keeps: one line changes.
-    text = (folder / "params.yaml").read_text(encoding="utf-8")
-    text = text.replace("\n  seed: 0\n", f"\n  seed: {seed}\n", 1)
-    (folder / "params.yaml").write_text(text, encoding="utf-8")
+    set_seed(
+        Path("params.yaml"), folder / "params.yaml", seed
+    )  # last: it marks the project as whole
     return folder
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 from bad_world import World, wrong
+from safetensors.torch import save
 
 
 @wrong("no params.yaml", r"params\.yaml does not exist; run from the project's top folder")
@@ -224,6 +225,12 @@ PICKLED = pickle.dumps({"a": Evil()}, protocol=2)
     "a web page for weights",
     r"checkpoint: .*w\.pt is no whole file of weights",
     content=b"<html>" * 99,
+)
+@wrong("weights that hold no tensor", r"w\.pt cannot be loaded as", content=save({}))
+@wrong(
+    "weights that are a list",
+    r"w\.pt cannot be loaded as",
+    content=pickle.dumps([1, 2], protocol=2),
 )
 @wrong("weights that end half-way", r"checkpoint: .*w\.safetensors is no whole file", content=None)
 @wrong(

@@ -150,5 +150,5 @@ def asked(folder: Path) -> int:
 
 def test_a_damaged_journal_is_told_by_its_name(tmp_path) -> None:
     (tmp_path / "caption.sqlite").write_bytes(b"no database " * 100)
-    with pytest.raises(InputError, match=r"caption\.sqlite: the journal .* file is not a database"):
+    with pytest.raises(InputError, match=r"caption\.sqlite: the journal .*file is not a database"):
         Journal(tmp_path / "caption.sqlite")

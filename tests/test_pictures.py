@@ -67,6 +67,10 @@ def test_where_nothing_is_known_tags_are_neither_right_nor_wrong(tmp_path) -> No
     assert [(line.tag, line.verdict) for line in lines] == [("cat", "")]
     text = (tmp_path / "index.html").read_text()
     assert "range of 500 images" in text and "green is right" not in text
+    drawn = pictures.draw(unknown.image, lines)
+    colors = {color for _, color in drawn.getcolors(100_000)}
+    assert ImageColor.getrgb(pictures.UNKNOWN) in colors
+    assert ImageColor.getrgb(pictures.RIGHT) not in colors
 
 
 def test_each_row_whose_windows_are_known_has_its_own_picture(tmp_path) -> None:

@@ -65,7 +65,20 @@ def test_finished_shards_are_not_scored_again_bad_images_included(tmp_path) -> N
     first = score(tmp_path, Counting())
     (tmp_path / "scratch/test/00001.json").unlink()
     again = Counting()
-    assert score(tmp_path, again) == first and again.seen == ["bad 1", "dddd"]
+    # Of finished ones the bad images alone are tried again.
+    assert score(tmp_path, again) == first and again.seen == ["bad 1", "dddd", "bad 2", "bad 3"]
+
+
+def test_what_was_bad_for_a_while_is_scored_when_it_can_be_read(tmp_path) -> None:
+    class Mended(Counting):
+        def ahead(self, folder, names) -> Iterator[Cut]:
+            for cut in super().ahead(folder, names):
+                yield Cut(cut.name, []) if cut.name == "bad 2" else cut
+
+    score(tmp_path, Counting())
+    assert set(score(tmp_path, Mended())) == {"bad 1", "bad 3"}
+    manifest = json.loads((tmp_path / "out/test/manifest.json").read_text())
+    assert manifest["shards"][2]["images"] == ["bad 2"]
 
 
 def test_a_shard_whose_tensors_are_not_whole_is_not_finished(tmp_path, monkeypatch) -> None:

@@ -53,6 +53,14 @@ def test_markup_and_other_scripts_in_names_are_shown(run, tmp_path) -> None:
     assert "<script>alert" not in text
 
 
+def test_classes_called_none_or_by_numbers_keep_their_names(run, tmp_path) -> None:
+    table = "class\tAP\nNone\t1.5\n007\t2.5\nNA\t\n"
+    (run / "data/evaluate/class_ap.tsv").write_text(table)
+    site.write(tmp_path / "r.html", {}, root=run)
+    text = (tmp_path / "r.html").read_text()
+    assert all(f">{name}<" in text for name in ("None", "007", "NA"))
+
+
 def test_a_run_without_labels_has_a_page_without_figures_of_merit(run, tmp_path) -> None:
     for name in ("leaderboard", "tags"):
         (run / f"metrics/{name}.json").write_text("{}")

@@ -53,6 +53,12 @@ def fit(
 ) -> Result:
     table = CaptionTable(encoded / "captions.parquet", CLASSES)
     data = selection.select(table, CaptionFeatures(encoded), chosen, groups or {})
+    return fit_on(data, clip, scratch, chosen, precision)
+
+
+def fit_on(
+    data: selection.Data, clip, scratch: Path, chosen: TrainModel, precision: str = "no"
+) -> Result:
     make = lambda: selection.begin(clip, CLASSES, chosen, Path("none"), seed=0)  # noqa: E731
     return training.Tuning(
         make,
@@ -214,7 +220,9 @@ def test_scratch_state_belongs_to_settings_inputs_and_code(tmp_path, monkeypatch
     names.add(checkpoint.scratch_folder("s", {"a": 1}, [data]))
     os.utime(data, ns=(1, 1))
     names.add(checkpoint.scratch_folder("s", {"a": 1}, [data]))
-    assert len(names) == 5
+    monkeypatch.setattr(checkpoint, "version", lambda name: "another")
+    names.add(checkpoint.scratch_folder("s", {"a": 1}, [data]))
+    assert len(names) == 6
 
 
 def test_the_best_epoch_cannot_be_told_without_held_out_captions(encoded, clip, tmp_path) -> None:
@@ -224,3 +232,18 @@ def test_the_best_epoch_cannot_be_told_without_held_out_captions(encoded, clip, 
     none = dataclasses.replace(data, held_out=data.held_out[:0])
     with pytest.raises(InputError, match=r"no held-out caption names .*or set checkpoint: last"):
         training._check_judges(none)
+
+
+def test_without_a_judged_class_the_last_epoch_is_taken_and_no_figure_is_made_up(
+    encoded, clip, tmp_path
+) -> None:
+    table = CaptionTable(encoded / "captions.parquet", CLASSES)
+    chosen = settings(checkpoint="last", patience=0)
+    data = selection.select(table, CaptionFeatures(encoded), chosen, {})
+    data = dataclasses.replace(data, held_out=data.held_out[:0])
+    found = fit_on(data, clip, tmp_path / "s", chosen)
+    about = result.write(found, CLASSES, tmp_path)
+    assert about["held_out_mAP"] is None and about["epoch"] == chosen.schedule.stop - 1
+    assert "NaN" not in (tmp_path / "held_out.json").read_text()
+    with pytest.raises(InputError, match=r"or set checkpoint: last and patience: 0"):
+        fit_on(data, clip, tmp_path / "t", settings(checkpoint="last", patience=2))

@@ -4,7 +4,6 @@ import difflib
 import os
 import socket
 from pathlib import Path
-from pickle import UnpicklingError  # what torch.load raises for a file that is not weights alone
 from typing import Any, Literal
 from urllib.parse import urlsplit
 from zipfile import ZipFile, is_zipfile
@@ -151,15 +150,10 @@ def load(
     source = tag if checkpoint is None else str(checkpoint)
     try:
         model = open_clip.create_model(name, pretrained=source, force_quick_gelu=quick)
-    except (
-        RuntimeError,
-        OSError,
-        KeyError,
-        UnpicklingError,
-        SafetensorError,
-        AssertionError,
-    ) as error:
-        first = str(error).strip().splitlines()[0]
+    except InputError:
+        raise
+    except Exception as error:  # what a damaged file does to its readers is of many kinds
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
         part = "pretrained" if checkpoint is None else "checkpoint"
         raise InputError(f"{key}.{part}: {source} cannot be loaded as {name}: {first}") from None
     return model, config, dict(open_clip.get_model_preprocess_cfg(model))

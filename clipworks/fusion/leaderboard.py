@@ -62,7 +62,12 @@ def score(
     for way in dict.fromkeys(row.windows for row in wanted):
         own = [row for row in wanted if row.windows == way]
         one = score_way(folder / way / split, own, params, routes, conditional)
-        assert images in (None, one.images), "both ways read the same images"
+        if images not in (None, one.images):
+            other = sorted(set(images or ()) ^ set(one.images))
+            raise InputError(
+                f"{folder}: the ways did not read the same images of {split}: {', '.join(other[:5])} (see their "
+                "bad_images.json); run `dvc repro -f infer`"
+            )
         found, images = {**found, **one.rows}, one.images
         windows |= one.windows
     return Board(found, images or [], windows)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +16,23 @@ from torch import Tensor, nn
 from clipworks.kit.files import check_stored
 
 STATE = "state.safetensors"
+LIBRARIES = ("torch", "open_clip_torch", "pillow", "numpy")  # that make the numbers
 LARGE = 2**28  # bytes
 
 
 def scratch_folder(stage: str, settings: Any, inputs: list[Path]) -> Path:
-    """A folder that belongs to these settings, these inputs and this code alone.
+    """A folder that belongs to these settings, these inputs, this code and these libraries alone.
 
     Files over LARGE count by size and time of change: reading them would take too long.
     """
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+    about = [settings, [version(name) for name in LIBRARIES]]
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode())
     for path in sorted(inputs):
         check_stored(path)
     for path in [*sorted(inputs), *sorted(Path(__file__).parents[1].rglob("*.py"))]:
-        about = path.stat()
-        if about.st_size > LARGE:
-            digest.update(f"{path} {about.st_size} {about.st_mtime_ns}".encode())
+        facts = path.stat()
+        if facts.st_size > LARGE:
+            digest.update(f"{path} {facts.st_size} {facts.st_mtime_ns}".encode())
         else:
             digest.update(hashlib.sha256(path.read_bytes()).digest())
     return Path("scratch") / f"{stage}-{digest.hexdigest()[:16]}"

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from clipworks.kit import images, tables
 
 SIDE = 420  # pixels of a picture's longer side on the page
-RIGHT, WRONG, MISSED = "#14823c", "#c81e28", "#2255cc"
+RIGHT, WRONG, MISSED, UNKNOWN = "#14823c", "#c81e28", "#2255cc", "#a65d00"
 Box = Sequence[float | int]  # left, top, right, bottom in pixels
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
@@ -22,12 +22,13 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
 h2{font-size:1em;margin:1.5em 0 .5em;overflow-wrap:anywhere}
 figure{display:inline-block;vertical-align:top;margin:0 1.5em 1em 0;max-width:{{ side }}px}
 img{max-width:100%}td{padding:0 .8em 0 0}td.n{text-align:right}
-.right{color:{{ right }}}.wrong{color:{{ wrong }}}.missed{color:{{ missed }}}</style>
+.right{color:{{ right }}}.wrong{color:{{ wrong }}}.missed{color:{{ missed }}}
+.unknown{color:{{ unknown }}}</style>
 <h1>What decided</h1>
 <p>Each picture is given the tags whose logits exceed their class's threshold, which was chosen without
 the test labels: {{ rule }}. The row of the leaderboard stands below. Solid boxes are the windows that
 spoke for a tag most, numbered as the tags{% if known %}: <span class="right">green is right</span>,
-<span class="wrong">red is wrong</span>. Dashed <span class="missed">blue</span> boxes are objects whose
+<span class="wrong">red is wrong</span>, <span class="unknown">brown was not judged</span>. Dashed <span class="missed">blue</span> boxes are objects whose
 class was missed{% endif %}.</p>
 {% for one in pictures %}<section><h2>{{ one.name }}</h2>
 {% for f in one.figures %}<figure><img src="{{ f.file }}" alt="{{ one.name }}, {{ f.row }}">
@@ -113,7 +114,7 @@ def page(out: Path, shown: Iterable[Shown], class_names: Sequence[str], *, rule:
         [{**one, "figures": [_plain(f) for f in one["figures"]]} for one in found],
     )
     page = Environment(autoescape=True).from_string(PAGE)
-    colors = {"right": RIGHT, "wrong": WRONG, "missed": MISSED}
+    colors = {"right": RIGHT, "wrong": WRONG, "missed": MISSED, "unknown": UNKNOWN}
     text = page.render(pictures=found, side=SIDE, rule=rule, known=known, **colors)
     (out / "index.html").write_text(text, encoding="utf-8")
 
@@ -165,7 +166,7 @@ def draw(image: Image.Image, found: Sequence[Line]) -> Image.Image:
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     sheet = image.resize(size, Image.Resampling.BICUBIC).convert("RGB")
     pen = ImageDraw.Draw(sheet)
-    colors = {"right": RIGHT, "wrong": WRONG, "missed": MISSED, "": RIGHT}
+    colors = {"right": RIGHT, "wrong": WRONG, "missed": MISSED, "": UNKNOWN}
     taken: list[Box] = []
     for line in found:
         for box in line.boxes:

@@ -81,7 +81,7 @@ def _sections(root: Path, meaning: Mapping[str, str]) -> Iterator[Section]:
          "metrics/ablation.tsv", ("test_mAP",)),
         ("seeds", "Whole seeds", "Test mAP, mean over seeds of everything.", "metrics/seeds.tsv", ("test_mAP",)),
     ):  # fmt: skip
-        if (root / path).exists() and len(frame := pd.read_csv(root / path, sep="\t")):
+        if (root / path).exists() and len(frame := _read(root / path)):
             yield Section(key, title, about, _table(frame, bars=bars))
     curves = sorted((root / "data/train").glob("*/curve.tsv"))
     if curves:
@@ -111,6 +111,12 @@ def _sections(root: Path, meaning: Mapping[str, str]) -> Iterator[Section]:
         yield Section(
             "pictures", "Pictures", "Tags, and the windows that spoke for them.", "".join(_pictures(pictures))
         )  # fmt: skip
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """A table of a stage; a class may be called "None" or "007"."""
+    words = dict.fromkeys(("class", "row", "what"), str)
+    return pd.read_csv(path, sep="\t", dtype=words, keep_default_na=False, na_values=[""])  # type: ignore[arg-type]
 
 
 def _table(frame: pd.DataFrame, bars: Sequence[str] = ()) -> str:

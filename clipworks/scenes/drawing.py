@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pandas as pd
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
+from clipworks.kit.figures import plt
 
 NUMBERS_UP_TO = 20  # rows; in a larger matrix they could not be read
 

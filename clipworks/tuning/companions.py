@@ -20,7 +20,17 @@ def read_companions(path: str, class_names: Sequence[str]) -> dict[str, list[str
         raise InputError(
             f"encode_captions.companions: {path}: allowed is 'class: [thing, ...]' on every line"
         )
-    found = {str(name): [str(thing) for thing in things] for name, things in content.items()}
+    said = [*content, *(thing for things in content.values() for thing in things)]
+    if odd := [word for word in said if not isinstance(word, str) or not word.strip()]:
+        raise InputError(
+            f"encode_captions.companions: {path}: {odd} are no words; put them in quotes, as 'no', or take them out"
+        )
+    found: dict[str, list[str]] = content
+    low = [name.lower() for name in found]
+    if twice := sorted({name for name in found if low.count(name.lower()) > 1}):
+        raise InputError(
+            f"encode_captions.companions: {path}: {twice} are one class; put its things together"
+        )
     own = {name.lower(): name for name in class_names}
     if unknown := [name for name in found if name.lower() not in own]:
         raise InputError(

@@ -43,3 +43,8 @@ def logits(
 def class_ap(values: np.ndarray, table: CaptionTable, selected: np.ndarray) -> np.ndarray:
     """Average precision of each class over held-out captions; nan where none names it."""
     return average_precision(table.labels(selected), values)
+
+
+def mean_ap(ap: np.ndarray) -> float:
+    """The mean over classes that a held-out caption names; nan for none."""
+    return float(np.nanmean(ap)) if np.isfinite(ap).any() else float("nan")

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from clipworks.kit import tables
+from clipworks.tuning import heldout
 from clipworks.tuning.prompts import Prompts
 
 
@@ -38,13 +39,14 @@ class Result:
 def held_out_metrics(result: Result, class_names: Sequence[str]) -> dict[str, Any]:
     """Held-out mAP over the classes that the model is for, and over all; its epoch; each class's AP.
 
-    AP is None where no held-out caption names the class.
+    A figure is None where no held-out caption names a class.
     """
     ap = zip(class_names, result.class_ap.tolist(), strict=True)
-    own = np.where(result.class_mask, result.class_ap, np.nan)
+    masked = np.where(result.class_mask, result.class_ap, np.nan)
+    own, every = heldout.mean_ap(masked), heldout.mean_ap(result.class_ap)
     return {
-        "held_out_mAP": round(100 * float(np.nanmean(own)), 2),
-        "held_out_mAP_all_classes": round(100 * float(np.nanmean(result.class_ap)), 2),
+        "held_out_mAP": None if math.isnan(own) else round(100 * own, 2),
+        "held_out_mAP_all_classes": None if math.isnan(every) else round(100 * every, 2),
         "epoch": result.progress.taken_epoch,
         "class_ap": {name: None if math.isnan(value) else round(value, 6) for name, value in ap},
     }

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -53,11 +54,11 @@ class Tuning:
         """`make` gives the prompts to begin from, for the student and for its teacher.
 
         Raises:
-            InputError: a class has no training caption, or the best epoch is asked for and no class has a
-                held-out one.
+            InputError: a class has no training caption, or the best epoch or patience is asked for and no
+                class has a held-out one.
         """
         _check_classes(data)
-        if settings.checkpoint == "best":
+        if settings.checkpoint == "best" or settings.patience:
             _check_judges(data)
         self._model, self._data, self._settings, self._seed = model, data, settings, seed
         self._accelerator, self._scratch, self._label = accelerator, scratch, label
@@ -150,10 +151,18 @@ class Tuning:
             parameter.grad = self._accelerator.reduce(parameter.grad, reduction="mean")
         return self._accelerator.reduce(value, reduction="mean")
 
+    def _of_all(self, value: float) -> float:
+        """The first process's: sums on a GPU have no fixed order, and all must stop at one epoch."""
+        if self._accelerator.num_processes == 1:
+            return value
+        return float(
+            broadcast(torch.tensor(value, dtype=torch.float64).to(self._accelerator.device))
+        )
+
     def _judge(self, epoch: int) -> float:
         """Held-out mAP after an epoch; the prompts are taken where they are the best so far."""
         ap = evaluate(self._shown, self._model, self._data)
-        held_out = float(np.nanmean(np.where(self._data.class_mask, ap, np.nan)))
+        held_out = self._of_all(heldout.mean_ap(np.where(self._data.class_mask, ap, np.nan)))
         progress = self._progress
         better = held_out > progress.best_map
         if better:
@@ -241,7 +250,7 @@ def _check_judges(data: Data) -> None:
         names = np.array(data.table.class_names)[data.class_mask].tolist()
         raise InputError(
             f"no held-out caption names {names[:8]}, so no epoch can be told to be the best; raise "
-            "encode_captions.held_out, generate more captions, or set checkpoint: last"
+            "encode_captions.held_out, generate more captions, or set checkpoint: last and patience: 0"
         )
 
 

@@ -96,7 +96,7 @@ def score_split(
             part = names[start : start + per_shard]
             done = scratch / f"{number:05d}.safetensors"
             about = done.with_suffix(".json")
-            if about.exists():
+            if _finished(work, folder, about):
                 bar.update(len(part))
             else:
                 _score_shard(work, folder, part, done, features, bar)
@@ -118,13 +118,21 @@ def _score_shard(
         _write(done, *_look(work, work.score, folder, names, bar))
         return
     kept = features / done.name
-    if kept.with_suffix(".json").exists():
+    if _finished(work, folder, kept.with_suffix(".json")):
         bar.update(len(names))
     else:
         features.mkdir(parents=True, exist_ok=True)
         _write(kept, *_look(work, work.see, folder, names, bar))
     facts = json.loads(kept.with_suffix(".json").read_text(encoding="utf-8"))
     _write(done, work.rate(load_file(kept)) if facts["images"] else {}, facts)
+
+
+def _finished(work: Pass, folder: Path, about: Path) -> bool:
+    """Whether a shard is there whose bad images are still bad: a disk or a decoder may have been away."""
+    if not about.exists():
+        return False
+    bad = json.loads(about.read_text(encoding="utf-8"))["bad"]
+    return all(cut.reason is not None for cut in work.ahead(folder, list(bad)))
 
 
 def _look(

@@ -5,14 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 from jinja2 import Environment
 
+from clipworks.kit.figures import plt
 from clipworks.writing.rules import foreign_script
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
-
+TALLEST = 400  # inches of a picture: beyond 65,536 pixels there can be none
 REPORT = """<!doctype html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>Captions: what was kept and why not</title>
 <style>body{font:15px/1.5 system-ui;max-width:60em;margin:2em auto;padding:0 1em}
@@ -58,7 +56,7 @@ def _note(text: str) -> str:
 def _bars(path: Path, values: dict[str, int]) -> None:
     """Horizontal bars, in the given order, with their numbers."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure, axes = plt.subplots(figsize=(7, 0.18 * len(values) + 1))
+    figure, axes = plt.subplots(figsize=(7, min(0.18 * len(values) + 1, TALLEST)))
     drawn = axes.barh(list(values), list(values.values()), color="#3b6ea5")
     axes.bar_label(drawn, fontsize=6, padding=2)
     axes.invert_yaxis()
