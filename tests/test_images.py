@@ -34,6 +34,13 @@ def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path: Path) -> None:
     np.testing.assert_allclose(pixels[..., 0], ramp / 256, atol=1.01)
 
 
+def test_a_transparent_grey_of_sixteen_bits_is_that_grey_alone(tmp_path: Path) -> None:
+    values = np.array([[300, 11_264], [65_535, 0]], np.uint16)
+    Image.fromarray(values).save(tmp_path / "a.png", transparency=300)
+    found = np.asarray(images.read(tmp_path / "a.png"))[..., 0]
+    assert found.tolist() == [[255, 44], [255, 0]]
+
+
 def test_an_animation_gives_its_first_frame(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])

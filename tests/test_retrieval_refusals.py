@@ -81,6 +81,7 @@ def test_an_empty_gallery_and_a_broken_picture_stop_with_their_names(street) -> 
         ({"soup.variants": ["best"]}, r"soup\.variants: no variant 'best' in finetune"),
         ({"finetune.completed.square": False}, r"soup\.variants: \[.*\] see pictures in two ways"),
         ({"finetune.completed.keep_epochs": False}, r"finetune\.completed\.keep_epochs is false"),
+        ({"search.candidates": 9}, r"candidates 9: rows\..* looks at them again, and answers hold 10"),
         ({"submit.row": "best"}, r"submit\.row: no row 'best'; there are .*or validation"),
         ({"launcher": "torchrum --nproc_per_node 2"}, r"launcher: there is no command 'torchrum' here"),
         ({"finetune.hard.stop": 31}, r"stop 31 exceeds epochs 30"),

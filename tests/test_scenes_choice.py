@@ -1,9 +1,12 @@
 """Choosing without labels, and figures that say how sure they are."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy.stats import binom
 
+from clipworks.kit.errors import InputError
 from clipworks.scenes import cache, choice, statistics
 from clipworks.scenes.cache import Cache
 from clipworks.scenes.prompts import PromptSet
@@ -76,3 +79,24 @@ def test_an_interval_holds_the_accuracy_and_narrows_with_pictures() -> None:
     few, many = (statistics.accuracy(np.arange(n) % 4 > 0, 0.95) for n in (40, 4000))
     assert few.low < few.accuracy == 75.0 == many.accuracy < few.high
     assert many.high - many.low < (few.high - few.low) / 5
+
+
+@pytest.mark.parametrize(("models", "steps"), [(1, 3), (2, 4), (3, 3), (4, 2)])
+def test_all_weights_are_tried_in_their_order(models: int, steps: int) -> None:
+    names = list("abcd")[:models]
+    obvious = [
+        {n: part / steps for n, part in zip(names, parts, strict=True)}
+        for parts in itertools.product(range(steps + 1), repeat=models)
+        if sum(parts) == steps
+    ]
+    assert list(choice.shares(names, steps)) == obvious
+    choice.check_many(6, 10)
+    with pytest.raises(InputError, match=r"8 models in 10 steps are 19,448 weights to try"):
+        choice.check_many(8, 10)
+
+
+def test_models_of_another_params_file_do_not_count(world, tmp_path) -> None:
+    found, _ = world
+    rng = np.random.default_rng(0)
+    cache.write(tmp_path / "aaa", "test", [1.0], rng.random((1, 3, 4)), rng.random((5, 4)))
+    assert Cache(tmp_path, "test", ["a", "b"]).images == found.images == 600

@@ -5,6 +5,8 @@ import os
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from albums import png, shard
 from test_search import run, seven
@@ -113,3 +115,87 @@ def test_names_that_are_no_text_are_shown_as_what_they_are(album, backbone_folde
     for out in ("f.html", "f.json"):
         assert run("--image", odd, "--out", out).exit_code == 0
         assert "caf\\xe9.png" in Path(out).read_text().replace("\\\\", "\\")
+
+
+def during(monkeypatch, what) -> None:
+    """Something happens while the next CLIP is loaded."""
+    load = index.pretrained.named
+
+    def loading(word):
+        monkeypatch.setattr(index.pretrained, "named", load)
+        what()
+        return load(word)
+
+    monkeypatch.setattr(index.pretrained, "named", loading)
+
+
+def test_two_runs_that_begin_together_lose_nothing(album, backbone_folder, monkeypatch) -> None:
+    (album.parent / "other").mkdir()
+    (album.parent / "other/x.png").write_bytes(png(30, 99))
+    model = str(backbone_folder)
+    during(monkeypatch, lambda: index.build(Path("a.index"), ["album"], model))
+    with pytest.raises(InputError, match=r"another run changed the index a\.index while this one"):
+        index.build(Path("a.index"), ["other"], model)
+    assert index.build(Path("a.index"), ["other"], model).new == 1
+    assert len(Index.open("a.index")) == 8
+
+
+def test_an_index_is_opened_while_an_update_ends(album, backbone_folder, monkeypatch) -> None:
+    index.build(Path("a.index"), ["album"], str(backbone_folder))
+    (album / "new.png").write_bytes(png(30, 99))
+    during(monkeypatch, lambda: index.build(Path("a.index"), [], None))
+    assert len(Index.open("a.index")) == 8
+
+
+def test_nobody_is_let_in_while_the_faster_way_is_built(
+    album, backbone_folder, monkeypatch
+) -> None:
+    seen: list[str] = []
+
+    def building(made) -> None:
+        with pytest.raises(InputError, match="another run is at work"):
+            index.build(Path("a.index"), [], None)
+        seen.append("told")
+
+    index.build(Path("a.index"), ["album"], str(backbone_folder))
+    (album / "new.png").write_bytes(png(30, 99))
+    monkeypatch.setattr(index.approximate, "build", building)
+    index.build(Path("a.index"), [], None)
+    assert seen == ["told"] and not Path("a.index/parts").exists()
+
+
+def test_images_behind_a_link_have_its_present_name(album, backbone_folder) -> None:
+    disk = album.parent / "disk"
+    disk.mkdir()
+    (disk / "x.png").write_bytes(png(30, 99))
+    (album / "trip").symlink_to(disk)
+    index.build(Path("a.index"), ["album"], str(backbone_folder))
+    (album / "trip").rename(album / "alps")
+    made = index.build(Path("a.index"), [], None)
+    assert (made.new, made.gone) == (0, 0)
+    names = [found.image for found in Index.open("a.index").find("a car", top=9)]
+    assert sum("alps/x.png" in name for name in names) == 1 and not any("trip" in n for n in names)
+
+
+def test_a_folder_with_a_dot_in_its_name_is_no_file_that_went(album, backbone_folder) -> None:
+    disk = album.parent / "photos.2023"
+    disk.mkdir()
+    (disk / "x.png").write_bytes(png(30, 99))
+    index.build(Path("a.index"), ["album", "photos.2023"], str(backbone_folder))
+    disk.rename(album.parent / "unmounted")
+    with pytest.raises(InputError, match=r"photos\.2023.* was made of it: put it back"):
+        index.build(Path("a.index"), [], None)
+
+
+def test_a_table_that_changed_leaves_a_page_without_its_picture(album, backbone_folder) -> None:
+    def table(count: int, column: str = "image") -> None:
+        own = pa.table({column: [png(30, i) for i in range(count)]})
+        pq.write_table(own, album / "t.parquet", row_group_size=1)
+
+    table(3)
+    index.build(Path("a.index"), ["album/t.parquet"], str(backbone_folder))
+    for change in (lambda: table(1), lambda: table(3, "picture")):
+        change()
+        done = run("a car", "--index", "a.index", "--out", "found.html")
+        assert done.exit_code == 0, done.output
+        assert "t.parquet" in Path("found.html").read_text()

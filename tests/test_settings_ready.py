@@ -131,3 +131,16 @@ def test_a_table_of_numbers_is_taken_whole_and_says_so(params) -> None:
     (params.parent / "s.yaml").write_text("ensemble: {local_weight: {base: 2.0}}")
     with pytest.raises(InputError, match=r"'default' \(ensemble\.local_weight: taken whole, what"):
         ready.apply(Path("s.yaml"), params)
+
+
+def test_what_ends_in_the_middle_leaves_params_as_they_were(params, tmp_dir) -> None:
+    (tmp_dir / "mine.yaml").write_text("base: {seed: 7}\n")
+    before = params.read_bytes()
+
+    def stopped(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ready.apply(tmp_dir / "mine.yaml", params, check=stopped)
+    assert params.read_bytes() == before
+    assert [p.name for p in params.parent.iterdir() if p.name.endswith(".tmp")] == []

@@ -5,6 +5,7 @@ import errno
 import io
 import json
 import os
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -44,18 +45,37 @@ def test_rows_of_one_name_all_stay(tagger, tmp_dir) -> None:
     pq.write_table(pa.table(table), tmp_dir / "t.parquet")
     tag(tagger, ["t.parquet"], tmp_dir / "t.json")
     assert told(tmp_dir / "t.json") == [
-        ("dog", False), ("dog (t.parquet:2)", False), ("cat (t.parquet:4)", False),
-        ("dog (t.parquet:1)", True), ("cat", True),
+        ("t.parquet/dog (row 0)", False), ("t.parquet/dog (row 2)", False),
+        ("t.parquet/cat (row 4)", False), ("t.parquet/dog (row 1)", True), ("t.parquet/cat (row 3)", True),
     ]  # fmt: skip
     assert (tmp_dir / "t.html").read_text().count("<figure") == 3
 
 
-def test_tables_with_the_same_names_show_each_picture_with_its_own_tags(tagger, tmp_dir) -> None:
-    for name, content in (("a", [b"x"]), ("b", [png(80)]), ("c", [png(40)])):
-        pq.write_table(pa.table({"image": content, "name": ["dog"]}), tmp_dir / f"{name}.parquet")
-    units = sources.find(["."])
-    lines = [page.Line("dog", []), page.Line("dog", [])]
-    found = list(page._first(units, lines, [("dog", "no image")]))
+def test_rows_of_other_row_groups_and_tables_have_names_of_their_own(tagger, tmp_dir) -> None:
+    for name in ("a", "b"):
+        table = pa.table({"image": [png(seed=i) for i in range(4)], "id": [7, 8, 7, 9]})
+        pq.write_table(table, tmp_dir / f"{name}.parquet", row_group_size=2)
+    paths = [
+        {"bytes": png(), "path": f"{i // 2}.png"} for i in range(3)
+    ]  # as Hugging Face writes them
+    pq.write_table(pa.table({"image": paths}), tmp_dir / "c.parquet", row_group_size=1)
+    tag(tagger, ["."], tmp_dir / "t.json")
+    own = ["7 (row 0)", "8", "7 (row 2)", "9"]
+    assert [name for name, _ in told(tmp_dir / "t.json")] == [
+        *(f"a.parquet/{name}" for name in own), *(f"b.parquet/{name}" for name in own),
+        "c.parquet/0.png (row 0)", "c.parquet/0.png (row 1)", "c.parquet/1.png",
+    ]  # fmt: skip
+
+
+def test_members_of_one_name_show_each_picture_with_its_own_tags(tagger, tmp_dir) -> None:
+    with tarfile.open(tmp_dir / "t.tar", "w") as archive:
+        for content in (b"x", png(80), png(40)):  # as `tar --append` leaves them
+            member = tarfile.TarInfo("dog.png")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    units = sources.find(["t.tar"])
+    lines = [page.Line("t.tar/dog.png", []), page.Line("t.tar/dog.png", [])]
+    found = list(page._first(units, lines, [("t.tar/dog.png", "no image")]))
     assert [images.read(source).width for _, source in found] == [80, 40]
 
 

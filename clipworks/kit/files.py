@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -125,6 +126,15 @@ def alone(folder: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
+def clear_folder(folder: Path) -> None:
+    """Empty a folder that `alone` holds: its lock stays until the work there has ended."""
+    for path in folder.iterdir() if folder.is_dir() else []:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != ".lock":
+            path.unlink(missing_ok=True)
+
+
 def check_stored(path: Path, made_by: str = "run the stage that writes it (`dvc repro`)") -> None:
     """Raises InputError where a file that a stage wrote is not there."""
     if not path.is_file():
@@ -168,11 +178,13 @@ def page_beside(table: Path) -> Path:
     """
     page = table.with_suffix(".html")
     make_place(page, (".html",), key="the page beside --out")
-    if page.exists() and MARK.encode() not in page.read_bytes()[:1000]:
-        raise InputError(
-            f"--out {table}: its page would replace {page}, which clipworks did not write; give the table "
-            "another name"
-        )
+    if page.exists():
+        with page.open("rb") as file:
+            if MARK.encode() not in file.read(1000):
+                raise InputError(
+                    f"--out {table}: its page would replace {page}, which is none of clipworks (or of an old "
+                    "version); move that away, or give the table another name"
+                )
     return page
 
 

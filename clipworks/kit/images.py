@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from clipworks.kit.errors import InputError
@@ -126,7 +127,12 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode == "I":
-        image = image.convert("I").point(lambda value: value / 256).convert("L")
+        clear = image.info.get("transparency")  # the grey value that is none
+        wide = image.convert("I")
+        image = wide.point(lambda value: value / 256).convert("L")
+        if isinstance(clear, int):
+            mask = np.asarray(wide) == clear
+            image = Image.fromarray(np.where(mask, 255, np.asarray(image)).astype(np.uint8))
     elif image.mode == "F":
         high: Any = image.getextrema()[1]  # of one band
         # Science writes brightness from 0 to 1, or to 255.

@@ -19,6 +19,7 @@ from clipworks.kit.params import (
     number,
 )
 from clipworks.miniature.params import Backbone as MiniatureBackbone
+from clipworks.retrieval.measures import AT
 from clipworks.retrieval.queries import Prefix, Routing
 
 Value = Annotated[float, BeforeValidator(number), Field(ge=0, le=255)]
@@ -163,6 +164,8 @@ class Search(Section):
     @model_validator(mode="after")
     def _known(self) -> "Search":
         for name, row in self.rows.items():
+            if row.rerank and self.candidates < AT:
+                raise InputError(f"candidates {self.candidates}: rows.{name} looks at them again, and answers hold {AT}")  # fmt: skip
             if row.against and row.against not in self.rows:
                 raise InputError(f"rows.{name}.against: no row {row.against!r}; there are {list(self.rows)}")  # fmt: skip
             if row.rerank > self.candidates:

@@ -5,7 +5,7 @@ pooling and thresholds are tried in seconds and no tower runs again.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -42,14 +42,16 @@ def write(
 class Cache:
     """What the models said of a split; read as needed."""
 
-    def __init__(self, folder: Path, split: str) -> None:
-        """`folder` has one folder a model.
+    def __init__(self, folder: Path, split: str, models: Collection[str] | None = None) -> None:
+        """`folder` has one folder a model. `models` are those that count, and None stands for all: what
+        models of another params.yaml said may still lie there.
 
         Raises:
             InputError: there is none.
         """
         self.folder, self.split = folder, split
-        self.models = sorted(path.parent.name for path in folder.glob(f"*/{split}.safetensors"))
+        found = sorted(path.parent.name for path in folder.glob(f"*/{split}.safetensors"))
+        self.models = [name for name in found if models is None or name in models]
         if not self.models:
             raise InputError(f"{folder} holds no model's {split}; run `dvc repro probabilities`")
         self._of = lru_cache(maxsize=None)(self._read)

@@ -130,6 +130,7 @@ def _rows(params: Params, split: Split) -> None:
         raise InputError(
             f"ensemble.groups: {params.prompts.file} has no groups {unknown}; there are {groups}"
         )
+    choice.check_many(len(params.ensemble.weights), params.ensemble.steps)
     fixed = Recipe.of(params.ensemble)
     made = rows.rows(params.ensemble, dict.fromkeys(choice.RULES, fixed))
     recipes = {row.name: row.recipe for row in made}

@@ -13,6 +13,7 @@ Five rules need no label; all look at the probabilities that a setting gives:
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -27,6 +28,7 @@ from clipworks.scenes.prompts import PromptSet
 from clipworks.scenes.recipes import Recipe, apply
 
 RULES = ("confidence", "information", "agreement", "consistency", "consensus")
+MOST = 3_003  # weights that a choice tries: six models in ten steps
 Objective = Callable[[Recipe], float]  # larger is better
 
 
@@ -120,9 +122,21 @@ def neutral(recipe: Recipe, cache: Cache) -> Recipe:
 
 def shares(models: Sequence[str], steps: int) -> Iterator[dict[str, float]]:
     """All weights in steps of 1 / steps that sum to 1."""
-    for parts in itertools.product(range(steps + 1), repeat=len(models)):
-        if sum(parts) == steps:
-            yield dict(zip(models, (part / steps for part in parts), strict=True))
+    # Where the bars stand among steps and bars, in the order of the parts between them.
+    for bars in itertools.combinations(range(steps + len(models) - 1), len(models) - 1):
+        ends = [-1, *bars, steps + len(models) - 1]
+        parts = [after - before - 1 for before, after in itertools.pairwise(ends)]
+        yield dict(zip(models, (part / steps for part in parts), strict=True))
+
+
+def check_many(models: int, steps: int) -> None:
+    """Raises InputError where all weights are too many to try: five rules do so."""
+    many = math.comb(steps + models - 1, models - 1)
+    if many > MOST:
+        raise InputError(
+            f"ensemble.steps: {models} models in {steps} steps are {many:,} weights to try, more than {MOST:,}; "
+            "lower it"
+        )
 
 
 def choose(want: Objective, start: Recipe, cache: Cache, *, steps: int) -> Recipe:

@@ -120,5 +120,5 @@ class Submit(Section):
 class Evaluate(Section):
     """The table."""
 
-    confidence: Share  # of the intervals
+    confidence: Annotated[float, BeforeValidator(number), Field(gt=0, lt=1)]  # of the intervals
     row: str  # whose confusion matrix is drawn

@@ -116,9 +116,10 @@ def agreement(runs: Int[np.ndarray, "run image"]) -> Int[np.ndarray, "run run"]:
 
 def vote(runs: Int[np.ndarray, "run image"]) -> tuple[Int[np.ndarray, " image"], np.ndarray]:
     """The most frequent label of each picture (ties to the smallest), and where there was a tie."""
-    votes = (runs[:, :, None] == np.arange(runs.max() + 1)).sum(axis=0)  # (image, class)
+    given = np.unique(runs)  # a label may be mistyped, and large
+    votes = (runs[:, :, None] == given).sum(axis=0)  # (image, class)
     tied = (votes == votes.max(axis=1, keepdims=True)).sum(axis=1) > 1
-    return votes.argmax(axis=1), tied
+    return given[votes.argmax(axis=1)], tied
 
 
 def duplicates(runs: Int[np.ndarray, "run image"]) -> list[list[int]]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -56,12 +55,13 @@ def entry(name: str, unit: Unit, path: Path) -> Entry:
 
 def plan(
     units: Sequence[Unit], known: Sequence[Entry], *, model: str
-) -> tuple[list[int], list[Job]]:
-    """Which known images are still there, and what is to be embedded with a model, told by its digest."""
+) -> tuple[dict[int, Entry], list[Job]]:
+    """Which known images are still there, under their present names, and what is to be embedded with a
+    model, told by its digest."""
     by_key: dict[Any, list[int]] = {}
     for row, one in enumerate(known):
         by_key.setdefault(one.key, []).append(row)
-    kept: list[int] = []
+    kept: dict[int, Entry] = {}
     fresh: list[Entry] = []
     jobs: list[Job] = []
     for unit in units:
@@ -70,10 +70,10 @@ def plan(
                 path = unit.path / name
                 one = entry(path.as_posix(), unit, path)
                 rows = by_key.get(one.key)
-                kept += rows or []
+                kept |= {row: replace(known[row], name=one.name) for row in rows or []}
                 fresh += [] if rows else [one]
         elif rows := by_key.get(entry("", unit, unit.path).key):
-            kept += rows
+            kept |= {row: known[row] for row in rows}
         else:
             jobs.append(Job(replace(unit, path=unit.path.resolve()), (), model))
     fresh = list({one.path: one for one in fresh}.values())  # named twice, embedded once
@@ -81,7 +81,7 @@ def plan(
         some = fresh[start : start + FILES_A_UNIT]
         unit = Unit("files", Path("/"), tuple(one.path for one in some))
         jobs.append(Job(unit, tuple(some), model))
-    return sorted(set(kept)), jobs
+    return kept, jobs
 
 
 class Embedder:
@@ -193,8 +193,3 @@ def run(jobs: Sequence[Job], folder: Path, embedder: Embedder) -> None:
                 bar.update(len(job.entries))
             else:
                 embed(embedder, job, folder / job.name, bar)
-
-
-def clear(folder: Path) -> None:
-    """Forget all parts."""
-    shutil.rmtree(folder, ignore_errors=True)

@@ -19,7 +19,8 @@ from torch.nn import functional as F
 from clipworks.clip import pretrained
 from clipworks.kit import runtime
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import alone
+from clipworks.kit.files import alone, clear_folder
+from clipworks.kit.images import is_picture
 from clipworks.retrieval import ranking
 from clipworks.search import approximate, embedding
 from clipworks.search.embedding import Embedder
@@ -67,8 +68,15 @@ class Index:
         if not shelf.about.images:
             raise InputError(f"the index {folder} holds no image; `clipworks search index FOLDER` puts some there")  # fmt: skip
         embedder = _embedder(shelf.about.model, 64, device, index=shelf.folder)
-        _check_model(shelf, store.digest(embedder.clip))
-        return cls(shelf, embedder)
+        digest = store.digest(embedder.clip)
+        while True:  # an update may end while the CLIP is loaded, or while its files are opened
+            shelf = Shelf.open(Path(folder))
+            _check_model(shelf, digest)
+            try:
+                return cls(shelf, embedder)
+            except InputError:
+                if Shelf.open(Path(folder)).about.key == shelf.about.key:
+                    raise
 
     @property
     def model(self) -> str:
@@ -179,6 +187,9 @@ def build(
         _check_model(shelf, about.digest)
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder / "parts"):
+        now = Shelf.open(folder) if (folder / ABOUT).exists() else None
+        if (now and now.about) != (shelf and shelf.about):
+            raise InputError(f"another run changed the index {folder} while this one began; run it again")  # fmt: skip
         return _build(folder, shelf, about, units, embedder, workers=workers)
 
 
@@ -198,7 +209,7 @@ def _build(
     else:
         embedding.run(jobs, parts, embedder)
     stores = [shelf.features()] if shelf and known else []
-    rows = [(known[i], 0, i) for i in kept]
+    rows = [(one, 0, i) for i, one in sorted(kept.items())]
     places = {known[i].path for i in kept}
     about.bad.extend(one for one in (shelf.about.bad if shelf else []) if one[0] in places)
     loose: list[tuple[str, str]] = []
@@ -216,11 +227,11 @@ def _build(
     about = replace(about, bad=list(dict.fromkeys(about.bad)))
     bad = [*loose, *((name, why) for _, name, why in about.bad)]
     if shelf is None and not rows:  # an index of nothing would only stand in the way
-        embedding.clear(parts)
+        clear_folder(parts)
         return Made(0, 0, 0, 0, bad)
     made = (shelf or Shelf(folder, about)).replace(rows, stores, about)
-    embedding.clear(parts)
     approximate.build(made)
+    clear_folder(parts)
     gone = {one.name for one in known} - {known[i].name for i in kept}
     changed = len(new & gone)
     return Made(len(rows), len(new) - changed, changed, len(gone) - changed, bad)
@@ -235,7 +246,10 @@ def _absolute(word: str) -> str:
 
 def _went(source: Path) -> bool:
     """Whether a single file was taken away. An empty folder may be a disk that is not mounted."""
-    there = os.path.lexists(source) or not source.suffix or glob.has_magic(str(source))
+    one = is_picture(source.name) or sources.is_packed(
+        source
+    )  # and no folder with a dot in its name
+    there = os.path.lexists(source) or not one or glob.has_magic(str(source))
     return not there and source.parent.is_dir() and any(source.parent.iterdir())
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from jinja2 import Environment
 
 from clipworks.kit import images
+from clipworks.kit.errors import InputError
 from clipworks.kit.files import printable
 from clipworks.search.index import Found, plain
 from clipworks.tagging.sources import Unit
@@ -80,6 +81,6 @@ def _thumbnail(found: Found) -> tuple[str, str]:
         for name, content in Unit(entry.kind, Path(entry.path), group=entry.group).read():
             if name == entry.name and not isinstance(content, Exception):
                 return images.data_address(images.read(content), SIDE), ""
-    except (images.BadImage, OSError) as error:
+    except (images.BadImage, InputError, OSError) as error:
         return "", str(error)
     return "", f"no longer in {entry.path}"

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from queue import SimpleQueue
@@ -10,7 +11,7 @@ from queue import SimpleQueue
 from clipworks.kit.errors import InputError
 
 # DVC gives its lock back while a stage runs; a stage that begins or ends meanwhile must wait for it.
-DVC = ("dvc", "--wait-for-lock", "repro", "-q")
+DVC = (sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-q")
 Run = Callable[[Sequence[str], dict[str, str]], int]
 
 

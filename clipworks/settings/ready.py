@@ -46,7 +46,6 @@ def apply(
     from dvc.utils.serialize import (  # DVC's own writer
         YAMLFileCorruptedError,
         dump_yaml,
-        load_yaml,
         parse_yaml_for_update,
     )
 
@@ -59,15 +58,20 @@ def apply(
     except YAMLFileCorruptedError as error:
         raise InputError(f"{file}: no YAML that DVC reads ({error.__cause__ or error})") from None
     changes = list(_merge(content, wanted, "", str(file)))
-    dump_yaml(str(params), content)
+    draft = params.with_name(
+        f".{params.name}.tmp"
+    )  # params.yaml is the user's: whole, or as it was
     try:
-        check(params)
+        dump_yaml(str(draft), content)
+        check(draft)
+        draft.replace(params)
     except InputError as error:
-        params.write_text(before, encoding="utf-8")
         whole = [change.partition(":")[0] for change in changes if change.endswith(WHOLE)]
         told = f" ({', '.join(whole)}:{WHOLE})" if whole else ""
-        raise InputError(f"{file}, put into {error}{told}") from None
-    assert load_yaml(str(params))
+        why = str(error).replace(str(draft), str(params))
+        raise InputError(f"{file}, put into {why}{told}") from None
+    finally:
+        draft.unlink(missing_ok=True)
     return changes
 
 

@@ -67,6 +67,8 @@ def _calibrations(
         return  # no validation split: `clipworks tag` reads thresholds off the images it is given
     files = tables.read_json(ensemble / "validation_images.json")
     labels = coco.labels_of(annotations, names, files)
+    if labels is not None and not (labels == 1).any():
+        labels = None  # no image shows any class
     if labels is None and rule == "labels":
         raise InputError("--thresholds labels: the validation images have no labels; use range")
     if rule == "range":

@@ -7,7 +7,6 @@ made last, when all logits lie there.
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from tqdm import tqdm
 
 from clipworks.kit.ahead import ahead
 from clipworks.kit.errors import InputError
+from clipworks.kit.files import clear_folder
 from clipworks.tagging import thresholds
 from clipworks.tagging.eye import Eye, Judged, Seeing
 from clipworks.tagging.sources import Content, Unit
@@ -65,7 +65,7 @@ class Parts:
 
     def clear(self) -> None:
         """Forget them."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        clear_folder(self.folder)
 
 
 def judge(
@@ -170,7 +170,7 @@ def calibrate(parts: Parts, *, tags_per_image: float | None = None) -> Calibrati
 def _key(tagger: Tagger, seeing: Seeing, precision: str) -> str:
     """What logits depend on beside the images."""
     about = tagger.about.model_copy(update={"thresholds": {}})
-    form = 2  # of parts: those of an earlier clipworks are looked at again
+    form = 3  # of parts: those of an earlier clipworks are looked at again
     found = hashlib.sha256(f"{form} {about.model_dump_json()} {seeing} {precision}".encode())
     for value in (v for v in vars(tagger.scorer).values() if isinstance(v, torch.Tensor)):
         found.update(value.cpu().contiguous().numpy().tobytes())

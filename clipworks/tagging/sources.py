@@ -12,6 +12,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -89,14 +90,14 @@ def find(words: Sequence[str], *, but: Path | None = None) -> list[Unit]:
             matches = sorted(glob.glob(word, recursive=True))  # noqa: PTH207  (a pattern may be absolute)
             if not matches:
                 raise InputError(f"{word!r}: no such file or folder, and no file matches it")
-            loose = [p for p in map(Path, matches) if not p.is_dir() and not _packed(p)]
+            loose = [p for p in map(Path, matches) if not p.is_dir() and not is_packed(p)]
             units += _runs(Path(), [p.as_posix() for p in loose if is_picture(p.name)])
             for match in map(Path, matches):
                 units += (
                     _folder(match, but)
                     if match.is_dir()
                     else _file(match)
-                    if _packed(match)
+                    if is_packed(match)
                     else []
                 )
     units = _once(units)
@@ -126,7 +127,7 @@ def _once(units: Sequence[Unit]) -> list[Unit]:
 def _folder(path: Path, but: Path | None = None) -> list[Unit]:
     """Images under a folder, all the way down; shards and tables too, but for those of an index. A link
     that leads nowhere or a pipe stays with its name, to be listed as bad."""
-    found = [name for name in walk(path) if is_picture(name) or _packed(Path(name))]
+    found = [name for name in walk(path) if is_picture(name) or is_packed(Path(name))]
     ours = {Path(name).parent for name in found if re.fullmatch(INDEX, Path(name).name)}
     found = [
         name
@@ -135,7 +136,7 @@ def _folder(path: Path, but: Path | None = None) -> list[Unit]:
         and (but is None or (path / name).absolute() != but.absolute())
     ]
     loose = [name for name in found if is_picture(name)]
-    packed = [unit for name in found if _packed(path / name) for unit in _file(path / name)]
+    packed = [unit for name in found if is_packed(path / name) for unit in _file(path / name)]
     if not loose and not packed:
         raise InputError(
             f"{path} holds no images (nor do its sub-folders); known are files such as .jpg, .png, "
@@ -165,7 +166,8 @@ def _file(path: Path) -> list[Unit]:
     return [Unit("files", path.parent, (path.name,))]
 
 
-def _packed(path: Path) -> bool:
+def is_packed(path: Path) -> bool:
+    """Whether a file counts as a shard or a table, by its name."""
     return path.name.lower().endswith((*TARS, ".parquet"))
 
 
@@ -210,12 +212,13 @@ def _column(schema: pa.Schema, path: Path) -> tuple[str, str | None]:
 
 
 def _rows(path: Path, group: int, shown: str) -> Iterator[tuple[str, Content | Exception]]:
-    """Images of a row group. A row is called by its column of names, and by its place too where an
-    earlier one is called so, or nothing."""
-    seen: set[str] = set()
+    """Images of a row group. A row is called by its table and its column of names, and by its place too
+    where another row of the table is called so, or nothing."""
     try:
         with pq.ParquetFile(path) as file:
             column, name = _column(file.schema_arrow, path)
+            told = name or (f"{column}.path" if _has_path(file.schema_arrow, column) else None)
+            repeated = _repeated(str(path), path.stat().st_mtime_ns, told) if told else frozenset()
             wanted = [column] if name is None else [column, name]
             place = sum(file.metadata.row_group(i).num_rows for i in range(group))
             for batch in file.iter_batches(batch_size=64, row_groups=[group], columns=wanted):
@@ -224,10 +227,29 @@ def _rows(path: Path, group: int, shown: str) -> Iterator[tuple[str, Content | E
                     content = value.get("bytes") if isinstance(value, dict) else value
                     own = value.get("path") if isinstance(value, dict) else None
                     label = row.get(name) if name else own
-                    label = f"{shown}:{place}" if label in (None, "") else str(label)
-                    label = f"{label} ({shown}:{place})" if label in seen else label
-                    seen.add(label)
+                    bare = label in (None, "")
+                    called = f"{shown}:{place}" if bare else f"{shown}/{label}"
+                    called += f" (row {place})" if not bare and str(label) in repeated else ""
                     place += 1
-                    yield label, content if content is not None else InputError("the row holds no image")  # fmt: skip
-    except (pa.ArrowException, OSError) as error:
+                    yield called, content if content is not None else InputError("the row holds no image")  # fmt: skip
+    except (pa.ArrowException, OSError, IndexError) as error:
         yield f"{shown} (the rest of row group {group})", InputError(f"the table ends in a fault: {error}")  # fmt: skip
+
+
+def _has_path(schema: pa.Schema, column: str) -> bool:
+    kind = schema.field(column).type
+    return pa.types.is_struct(kind) and kind.get_field_index("path") >= 0
+
+
+@lru_cache(maxsize=4)
+def _repeated(path: str, mtime: int, column: str) -> frozenset[str]:
+    """Names that several rows of a table have; `mtime` tells it from another state of itself."""
+    seen: set[str] = set()
+    twice: set[str] = set()
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(columns=[column]):
+            values = batch.column(0)
+            values = values.field("path") if pa.types.is_struct(values.type) else values
+            for value in values.to_pylist():
+                (twice if str(value) in seen else seen).add(str(value))
+    return frozenset(twice)

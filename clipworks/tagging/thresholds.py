@@ -47,7 +47,7 @@ def by_range(logits: Logits, *, tags_per_image: float | None = None) -> PerClass
     absent, present = levels(logits)
     level = LEVEL
     if tags_per_image is not None:
-        level = one_for_all((logits - absent) / (present - absent), tags_per_image)
+        level = one_for_all((logits - absent) / np.maximum(present - absent, 1e-6), tags_per_image)
     return absent + level * (present - absent)
 
 

@@ -24,13 +24,15 @@ SPLITS = ("validation", "test")
 def main() -> None:
     """Write the rows' probabilities, the rows themselves, and what each label-free rule chose."""
     params, prompts = load("ensemble", Ensemble), PromptSet.load(PROMPTS)
-    test = Cache(PROBABILITIES, "test")
+    test = Cache(PROBABILITIES, "test", params.weights)
     chosen = choice.without_labels(params, test, prompts)
     listed = rows.rows(params, chosen)
     for split in SPLITS:
         images = tables.read_json(WORLD / f"{split}.json", folder.Pictures)["images"]
         if images:
-            scored, skipped = rows.score(listed, Cache(PROBABILITIES, split), prompts)
+            scored, skipped = rows.score(
+                listed, Cache(PROBABILITIES, split, params.weights), prompts
+            )
             rows.check_labels(scored, images)
             OUT.mkdir(parents=True, exist_ok=True)
             save_file(scored, str(OUT / f"{split}.safetensors"))

@@ -30,12 +30,10 @@ def main() -> None:
     scored = {split: tensors.read(ENSEMBLE / f"{split}.safetensors") for split in truth}
     choices = tables.read_json(ENSEMBLE / "choices.json", Choices)
     if len(truth) == 2:
+        fixed = Recipe.load(choices["fixed"])
+        caches = {split: Cache(PROBABILITIES, split, fixed.weights) for split in truth}
         chosen, made = evaluation.choose_on_validation(
-            Recipe.load(choices["fixed"]),
-            {split: Cache(PROBABILITIES, split) for split in truth},
-            truth["validation"],
-            prompts,
-            steps=about["steps"],
+            fixed, caches, truth["validation"], prompts, steps=about["steps"]
         )
         scored = {split: {**own, **made[split]} for split, own in scored.items()}
         choices["validation"] = asdict(chosen)
