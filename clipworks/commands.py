@@ -95,12 +95,17 @@ def leaderboard(
         text = report.markdown(
             report.table(tables.read_json(board, dict[str, dict[str, float]]), meaning)
         )
-        if check is not None and report.put(check, text) != check.read_text(encoding="utf-8"):
+        lock = Path("dvc.lock")
+        if check is not None and report.is_of_another_clip(check, lock):
+            typer.echo(f"{check}: not compared, its figures are of another processor's CLIP")
+        elif check is not None and report.put(check, report.noted(text, lock)) != check.read_text(
+            encoding="utf-8"
+        ):
             raise InputError(
                 f"{check}: the table is stale; run `clipworks leaderboard --write {check}`"
             )
         if write is not None:
-            write.write_text(report.put(write, text), encoding="utf-8")
+            write.write_text(report.put(write, report.noted(text, lock)), encoding="utf-8")
         if write is None and check is None:
             typer.echo(text, nl=False)
 

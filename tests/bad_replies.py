@@ -94,6 +94,16 @@ def _(world: World) -> None:
     world.stage("caption")
 
 
+@wrong(
+    "recordings that name no two classes",
+    r"chat\.replay\.folder: r names no two classes of the list together",
+)
+def _(world: World) -> None:
+    world.put("r/a.json", '{"0": ["1. a dog sits on a bench"]}')
+    world.set({"chat.engine": "replay", "chat.replay.folder": "r", "filter.judge": False})
+    world.check()
+
+
 # Chat servers
 
 

@@ -1,8 +1,10 @@
 """Docs that cannot drift: their commands, their graph, their table, the files and rooms they name."""
 
 import importlib
+import json
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from typer.testing import CliRunner
 from clipworks.commands import app
 from clipworks.kit import tables
 from clipworks.kit.params import MODELS
+from clipworks.report import leaderboard as report
 from clipworks.settings import check, whole
 from clipworks.settings.reference import graph
 
@@ -39,7 +42,7 @@ ELSEWHERE = (
     "dvc exp list", "dvc exp apply", "dvc exp branch", "dvc repro", "vllm serve",
     "clipworks train", "clipworks check", "clipworks tag", "clipworks export", "clipworks report",
     "clipworks classes", "clipworks settings", "clipworks search", "clipworks classify",
-    "clipworks submissions",
+    "clipworks submissions", "git commit -qam", "source ",
 )  # fmt: skip
 
 
@@ -71,8 +74,6 @@ def test_an_unknown_key_in_a_command_would_be_noticed(tmp_path) -> None:
 
 def test_the_readmes_first_question_is_answered(finished, tmp_path) -> None:
     line = next(line for page, line in COMMANDS if page == "README.md" and "exp run" in line)
-    import shutil
-
     folder = tmp_path / "project"
     shutil.copytree(finished, folder)
     before = thimble.outputs(folder)["data/ensemble/test.safetensors"]
@@ -98,6 +99,32 @@ def test_the_readmes_table_is_that_of_the_leaderboard() -> None:
     assert found.exit_code == 0, found.output
 
 
+def test_a_table_of_another_machines_clip_is_not_called_stale(tmp_dir: Path) -> None:
+    for name in ("README.md", "dvc.lock", "metrics/leaderboard.json"):
+        (tmp_dir / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(ROOT / name, tmp_dir / name)
+
+    def leaderboard(*words: str) -> tuple[int, str]:
+        found = CliRunner().invoke(app, ["leaderboard", *words])
+        return found.exit_code, found.output
+
+    leaderboard("--write", "README.md")  # whatever machine ran last here
+    assert leaderboard("--check", "README.md") == (0, "")
+    board = json.loads((tmp_dir / "metrics/leaderboard.json").read_text())
+    board["ensemble"]["mAP"] += 1
+    (tmp_dir / "metrics/leaderboard.json").write_text(json.dumps(board))
+    code, text = leaderboard("--check", "README.md")
+    assert code == 1 and "the table is stale" in text
+    lock = (tmp_dir / "dvc.lock").read_text()
+    (tmp_dir / "dvc.lock").write_text(lock.replace(report.clip_of(tmp_dir / "dvc.lock"), "0" * 8))
+    code, text = leaderboard("--check", "README.md")
+    assert code == 0 and "not compared" in text
+
+
+@pytest.mark.skipif(
+    report.is_of_another_clip(ROOT / "README.md", ROOT / "dvc.lock"),
+    reason="the pages' figures are of another processor's CLIP",
+)
 def test_the_figures_of_tags_in_the_pages_are_those_of_the_last_run() -> None:
     found = tables.read_json(ROOT / "metrics/tags.json")["recommended"]
     rules = ("range, without labels", "three highest", "bound: fitted on test labels")
@@ -135,6 +162,7 @@ def test_every_command_of_the_console_has_help() -> None:
     for command in app.registered_commands:
         assert command.callback is not None and command.callback.__doc__
     assert CliRunner().invoke(app, ["--help"]).exit_code == 0
+    assert "ray[data]" in CliRunner().invoke(app, ["tag", "--help"]).output  # and no markup
 
 
 def test_the_changelog_and_the_citation_name_the_version() -> None:

@@ -121,6 +121,8 @@ COSINES = "data/probabilities/narrow/test.safetensors"
          r"choices\.json is not as its stage wrote it \(fixed: Field required"),
         ("evaluate", "data/ensemble/choices.json", lambda c: {**c, "consensus": {}},
          r"choices\.json is not as its stage wrote it \(consensus\.groups"),
+        ("evaluate", "data/ensemble/test.safetensors", lambda t: {k: v * np.nan for k, v in t.items()},
+         r"row \w+ of data/ensemble holds what is no number"),
         ("evaluate", "data/ensemble/test.safetensors", lambda t: {k: v[1:] for k, v in t.items()},
          r"of data/ensemble is of 17 pictures, and 18 have labels; run `dvc repro ensemble`"),
     ],

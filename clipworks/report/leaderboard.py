@@ -9,8 +9,10 @@ import pandas as pd
 
 from clipworks.kit import metrics
 from clipworks.kit.errors import InputError
+from clipworks.kit.files import read_yaml
 
 MARKS = ("<!-- leaderboard -->\n", "<!-- /leaderboard -->")
+NOTE = "<!-- figures of the CLIP {} -->"
 # What people compare between experiments: few enough for a line of `dvc exp show`.
 COMPARED = ("zero_shot", "ensemble", "maps_zero_shot_80_recommended", "recommended")
 COLUMNS = {"mAP": "mAP", "CF1": "CF1", "OF1": "OF1", "validation_mAP": "validation mAP"}
@@ -98,6 +100,25 @@ def markdown(found: pd.DataFrame) -> str:
     """The table as Markdown."""
     shown = found.rename(index=lambda row: f"`{row}`")
     return shown.to_markdown(floatfmt=".1f") + "\n"
+
+
+def clip_of(lock: Path) -> str:
+    """The CLIP that a run's figures are of, by what DVC recorded; empty before a run."""
+    stages = (read_yaml(lock) if lock.exists() else {}).get("stages", {})
+    outs = stages.get("backbone", {}).get("outs", [])
+    return str(outs[0]["md5"])[:8] if outs else ""
+
+
+def noted(text: str, lock: Path) -> str:
+    """A table with a note, for us, of which CLIP its figures are."""
+    return f"{text}{NOTE.format(clip_of(lock))}\n"
+
+
+def is_of_another_clip(page: Path, lock: Path) -> bool:
+    """Whether a page has the figures of another CLIP than the last run here: another processor pretrains
+    another one, and both are right."""
+    found = re.search(NOTE.format(r"(\w*)"), page.read_text(encoding="utf-8"))
+    return found is not None and found[1] != clip_of(lock)
 
 
 def put(path: Path, text: str) -> str:

@@ -25,7 +25,7 @@ def right(truth: np.ndarray, scored: Mapping[str, np.ndarray]) -> dict[str, np.n
     """Which pictures each row labels rightly, bool of shape (image,).
 
     Raises:
-        InputError: there are other numbers of labels and of pictures.
+        InputError: there are other numbers of labels and of pictures, or a probability is no number.
     """
     for row, values in scored.items():
         if len(values) != len(truth):
@@ -33,6 +33,8 @@ def right(truth: np.ndarray, scored: Mapping[str, np.ndarray]) -> dict[str, np.n
                 f"row {row} of data/ensemble is of {len(values)} pictures, and {len(truth)} have labels; "
                 "run `dvc repro ensemble`"
             )
+        if not np.isfinite(values).all():
+            raise InputError(f"row {row} of data/ensemble holds what is no number; run `dvc repro ensemble`")  # fmt: skip
     return {row: pooling.decide(values) == truth for row, values in scored.items()}
 
 

@@ -195,7 +195,11 @@ def _chat(params: Params, names: list[str]) -> None:
             raise InputError(f"chat.transformers.model: {model} is no folder")
     if params.chat.engine == "replay":
         folder = params.chat.replay.folder  # all is read: such files are small
-        replay.combinations(Path(folder), names)
+        if not replay.combinations(Path(folder), names)[0]:
+            raise InputError(
+                f"chat.replay.folder: {folder} names no two classes of the list together, in a recording or in "
+                f"{replay.LISTED}, so there is nothing to write about; .json recordings name none"
+            )
         replay.ReplayEngine(folder)
 
 

@@ -39,6 +39,12 @@ def reference(params: Path = Path("params.yaml"), pipeline: Path = Path("dvc.yam
         value = _value(values, key)
         shown = key.replace("train.base.", "train.MODEL.")
         reruns = ", ".join(s for s in reads(stages, key, values) if s != "check") or "nothing"
+        if re.match(r"chat\.(transformers|openai|replay)\.", key) and not key.endswith(
+            "replay.folder"
+        ):
+            reruns = (
+                f"{reruns}; with this engine {', '.join(reads(stages, 'chat.engine', values)[1:])}"
+            )
         reruns = re.sub(r"train@base(, train@\w+){5}", "train (all)", reruns)
         reruns = reruns.replace("train@base", "train@MODEL").replace(
             "infer@crops, infer@maps", "infer"

@@ -58,7 +58,7 @@ def tag(
     precision: Annotated[Precision, typer.Option()] = Precision.fp32,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
     engine: Annotated[
-        Engine, typer.Option(help="ray: many machines (pip install 'ray[data]')")
+        Engine, typer.Option(help="ray: many machines (pip install 'ray\\[data]')")
     ] = Engine.local,
     workers: Annotated[
         int | None, typer.Option(min=1, help="of ray, each with the model; 2 unless told")
