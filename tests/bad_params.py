@@ -262,6 +262,8 @@ FILES: list[tuple[str, str, str | bytes, dict[str, Any], str]] = [
      r"encode_captions\.companions: c\.yaml: \['cpu'\] are no classes of the list"),
     ("a companion that is a class", "c.yaml", "cup: [saucer, Clock]\n", {"encode_captions.companions": "c.yaml"},
      r"companions: c\.yaml: \['Clock'\] are classes themselves, and captions of them would not be labelled"),
+    ("a companion that is another word for a class", "c.yaml", "cup: [saucer, sofa]\n", {"encode_captions.companions": "c.yaml"},
+     r"companions: 'sofa' is another word for the class 'couch'"),
     ("companions that YAML reads as other things", "c.yaml", "cup: [saucer, no]\n", {"encode_captions.companions": "c.yaml"},
      r"companions: c\.yaml: \[False\] are no words; put them in quotes"),
     ("a class's companions in two cases", "c.yaml", "cup: [saucer]\nCup: [lid]\n", {"encode_captions.companions": "c.yaml"},

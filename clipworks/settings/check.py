@@ -19,7 +19,7 @@ from clipworks.kit.runtime import check_launcher, pick_device
 from clipworks.settings import check_models
 from clipworks.settings.whole import Params
 from clipworks.worlds.listing import Split, check_place, cut_short, find, missing
-from clipworks.writing.labels import claims, overruled
+from clipworks.writing.labels import claims, overruled, words
 from clipworks.writing.rules import foreign_script
 
 SPLITS: tuple[Split, ...] = ("validation", "test")
@@ -102,7 +102,7 @@ def _checks(
     yield partial(_world, params, names, warnings)
     yield partial(_chat, params, names)
     yield partial(_kinds, params)
-    yield partial(_companions, params, names)
+    yield partial(_companions, params, names, synonyms)
     yield from check_models.checks(params, names)
     yield partial(_evaluate, params, names)
     yield partial(check_launcher, params.launcher)
@@ -213,7 +213,16 @@ def _kinds(params: Params) -> None:
         )
 
 
-def _companions(params: Params, names: list[str]) -> None:
+def _companions(params: Params, names: list[str], synonyms: Synonyms) -> None:
     from clipworks.tuning.companions import read_companions
 
-    read_companions(params.encode_captions.companions, names)
+    found, meant = (
+        read_companions(params.encode_captions.companions, names),
+        claims(names, synonyms),
+    )
+    for thing in (thing for things in found.values() for thing in things):
+        if (index := meant.get(tuple(words(thing)))) is not None:
+            raise InputError(
+                f"encode_captions.companions: {thing!r} is another word for the class {names[index]!r}, and "
+                "captions of it would not be labelled so; take it out"
+            )
