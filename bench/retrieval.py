@@ -33,7 +33,7 @@ from clipworks.clip.backbone import Backbone
 from clipworks.retrieval import completion, ranking
 from clipworks.retrieval.inventory import Inventory
 from clipworks.search import approximate
-from clipworks.search.shelf import About, Entry, Shelf
+from clipworks.search.shelf import FORM, About, Entry, Shelf
 
 CPU = torch.device("cpu")
 KNOWN = Inventory(
@@ -153,7 +153,7 @@ def search_ratio(queries: int, gallery: int) -> dict[str, Any]:
 def million(count: int) -> dict[str, Any]:
     """A large index on disk, mapped: seconds a query, and how much memory it adds."""
     with tempfile.TemporaryDirectory() as temporary:
-        shelf = Shelf(Path(temporary), About("bench", [], ""))
+        shelf = Shelf(Path(temporary), About("bench", [], "", form=FORM))
         part = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
             f"{temporary}/all.npy", mode="w+", dtype=np.float16, shape=(count, 512)
         )

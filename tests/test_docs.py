@@ -116,9 +116,16 @@ def test_a_table_of_another_machines_clip_is_not_called_stale(tmp_dir: Path) -> 
     code, text = leaderboard("--check", "README.md")
     assert code == 1 and "the table is stale" in text
     lock = (tmp_dir / "dvc.lock").read_text()
-    (tmp_dir / "dvc.lock").write_text(lock.replace(report.clip_of(tmp_dir / "dvc.lock"), "0" * 8))
+    clip, _ = report.clip_of(tmp_dir / "dvc.lock")
+    (tmp_dir / "dvc.lock").write_text(lock.replace(clip, "0" * 8))
     code, text = leaderboard("--check", "README.md")
     assert code == 0 and "not compared" in text
+    # Another CLIP that was made otherwise is a change of ours.
+    found = yaml.safe_load(lock.replace(clip, "0" * 8))
+    found["stages"]["backbone"]["params"]["params.yaml"]["base.seed"] = 7
+    (tmp_dir / "dvc.lock").write_text(yaml.safe_dump(found))
+    code, text = leaderboard("--check", "README.md")
+    assert code == 1 and "the table is stale" in text
 
 
 @pytest.mark.skipif(

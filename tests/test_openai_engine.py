@@ -122,6 +122,25 @@ def test_a_server_that_answers_without_a_word_is_told_and_asked_again(server, tm
         assert [r.text for r in replies] == ["A", "B"]
 
 
+def test_one_reply_without_a_word_stops_no_later_run(server, tmp_path) -> None:
+    with Journal(tmp_path / "j.sqlite") as journal:
+        for trouble in ("blank", "blank", ""):
+            server.plan = [trouble]
+            replies = journal.ask(
+                client(server, concurrency=1), [question("b"), question("a")], label="test"
+            )
+            assert [r.text for r in replies] == ["B" if not trouble else "", "A"]
+
+
+def test_questions_that_are_refused_do_not_stop_those_behind_them(server, tmp_path) -> None:
+    server.plan = ["400"] * 70
+    asked = [question(str(i)) for i in range(80)]
+    with Journal(tmp_path / "j.sqlite") as journal:
+        with pytest.raises(InputError, match=r"70 of 80 requests failed \(BadRequestError"):
+            journal.ask(client(server), asked, label="test")
+        assert len(journal) == 10
+
+
 def test_who_knows_all_answers_needs_no_server(server, tmp_path) -> None:
     with Journal(tmp_path / "j.sqlite") as journal:
         journal.ask(client(server), [question("a")], label="test")

@@ -218,7 +218,8 @@ def test_soups(values, meta) -> None:
     scores = [judge(one) for one in states]
     np.testing.assert_allclose(scores, values["soup/scores"], **CLOSE)
     loads = [lambda one=one: one for one in states]
-    soup, members, tried = soups.greedy(loads, values["soup/scores"].tolist(), judge)
+    members, tried = soups.greedy(loads, values["soup/scores"].tolist(), judge)
+    soup = soups.uniform([loads[i] for i in members])
     assert members == values["soup/kept"].tolist()
     assert [t.member for t in tried] == values["soup/tried"].tolist()[-len(tried) :]
     np.testing.assert_allclose(

@@ -63,6 +63,10 @@ def test_a_listed_sentence_may_hold_what_looks_like_a_number_of_the_list(tmp_pat
     (tmp_path / "a.jsonl").write_text(json.dumps(entry, ensure_ascii=False) + "\n")
     (one,) = replay.recordings(tmp_path)
     assert [item.text for item in items(one.text)] == [*sentences[:2], "a cat sleeps"]
+    (tmp_path / "b.jsonl").write_text("\n")  # nothing
+    assert len(list(replay.recordings(tmp_path))) == 1
+    dashed = "Image 1 - A dog sits. Image 2 - A cat lies. Image 3 - A bus waits."
+    assert len(items(dashed)) == len(items(dashed.replace("Image ", ""))) == 3
     said = "A train waits at platform 1 - ready to leave.\nA dog sits."  # in a reply of lines too
     assert [item.text for item in items(said)] == said.split("\n")
 

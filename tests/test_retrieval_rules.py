@@ -245,7 +245,8 @@ def test_a_greedy_soup_keeps_what_helps_and_leaves_its_parts_alone() -> None:
     values = [-abs(float(s["w"]) - 2) for s in states]
     judge = lambda s: -abs(float(s["w"]) - 2)  # noqa: E731
     loads = [lambda s=s: s for s in states]
-    soup, members, tried = soups.greedy(loads, values, judge)
+    members, tried = soups.greedy(loads, values, judge)
+    soup = soups.uniform([loads[i] for i in members])
     assert float(soup["w"]) == 2.0 and members == [0, 1] and int(soup["count"]) == 3
     assert [(t.member, t.accepted) for t in tried] == [(1, True), (3, False), (2, False)]
     assert [float(s["w"]) for s in states] == [1.0, 3.0, 9.0, 1.0]

@@ -144,3 +144,11 @@ def test_what_ends_in_the_middle_leaves_params_as_they_were(params, tmp_dir) -> 
         ready.apply(tmp_dir / "mine.yaml", params, check=stopped)
     assert params.read_bytes() == before
     assert [p.name for p in params.parent.iterdir() if p.name.endswith(".tmp")] == []
+
+
+def test_a_linked_params_file_stays_a_link(params, tmp_dir) -> None:
+    (tmp_dir / "mine.yaml").write_text("base: {seed: 7}\n")
+    params.rename(tmp_dir / "real.yaml")
+    params.symlink_to("real.yaml")
+    ready.apply(tmp_dir / "mine.yaml", params)
+    assert params.is_symlink() and "seed: 7" in (tmp_dir / "real.yaml").read_text()

@@ -67,6 +67,27 @@ def test_rows_of_other_row_groups_and_tables_have_names_of_their_own(tagger, tmp
     ]  # fmt: skip
 
 
+def test_a_damaged_row_group_takes_no_other_along(tagger, tmp_dir) -> None:
+    table = pa.table({"image": [png(seed=i) for i in range(4)], "name": ["a", "b", "c", "d"]})
+    pq.write_table(table, tmp_dir / "t.parquet", row_group_size=2, compression="none")
+    names = pq.read_metadata(tmp_dir / "t.parquet").row_group(1).column(1)
+    start = names.dictionary_page_offset or names.data_page_offset
+    content = bytearray((tmp_dir / "t.parquet").read_bytes())
+    content[start : start + names.total_compressed_size] = b"\xff" * names.total_compressed_size
+    (tmp_dir / "t.parquet").write_bytes(content)
+    tag(tagger, ["t.parquet"], tmp_dir / "t.json")
+    found = told(tmp_dir / "t.json")
+    assert found[:2] == [("t.parquet/a", False), ("t.parquet/b", False)]
+    assert found[2:] == [("t.parquet (the rest of row group 1)", True)]
+
+
+def test_a_name_column_of_another_kind_is_a_name_all_the_same(tagger, tmp_dir) -> None:
+    table = pa.table({"jpg": [png(), png(seed=1)], "id": [{"n": 1}, {"n": 1}]})
+    pq.write_table(table, tmp_dir / "t.parquet")
+    tag(tagger, ["t.parquet"], tmp_dir / "t.json")
+    assert [bad for _, bad in told(tmp_dir / "t.json")] == [False, False]
+
+
 def test_members_of_one_name_show_each_picture_with_its_own_tags(tagger, tmp_dir) -> None:
     with tarfile.open(tmp_dir / "t.tar", "w") as archive:
         for content in (b"x", png(80), png(40)):  # as `tar --append` leaves them

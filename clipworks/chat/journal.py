@@ -108,7 +108,7 @@ class Journal:
                 self.asked += 1
                 if reply.finish == "error":
                     failed.append(key)
-                    row += 1
+                    row += reply.lost
                     if row == IN_A_ROW:
                         break
                     continue
@@ -126,7 +126,7 @@ class Journal:
             )
         if lost := [key for key in order if key not in known]:
             raise RuntimeError(f"the engine left {len(lost)} of {len(order)} requests unanswered")
-        if order and not any(known[key].text.strip() for key in order):
+        if order and not any(known[k].text.strip() or known[k].finish == "refused" for k in keys):
             raise InputError(
                 f"{label}: no word stands in any of {len(order)} replies; see to the server's chat template and "
                 "its limits (max_tokens; chat.openai.no_thinking for a model that thinks), and run again"

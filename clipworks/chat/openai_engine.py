@@ -214,8 +214,13 @@ class OpenAIEngine:
                 if getattr(error, "code", None) == "content_filter":
                     return REFUSED
                 place = self._options["base_url"]
-                return Reply(f"{type(error).__name__} at {place}: {error.message}", finish="error")
-        return Reply(failure, finish="error")
+                lost = not isinstance(
+                    error, openai.BadRequestError | openai.UnprocessableEntityError
+                )
+                return Reply(
+                    f"{type(error).__name__} at {place}: {error.message}", "error", lost=lost
+                )
+        return Reply(failure, "error", lost=True)
 
     def _body(self, request: Request) -> dict[str, Any]:
         extra: dict[str, Any] = {}

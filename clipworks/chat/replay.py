@@ -137,7 +137,9 @@ def _entry(place: str) -> Iterator[None]:
 def _read(path: Path, source: str) -> Iterator[Recording]:
     text = read_text(path, key="chat.replay")
     if path.suffix == ".jsonl":
-        for number, line in enumerate(text.rstrip("\n").split("\n"), 1):
+        for number, line in enumerate(text.split("\n"), 1):
+            if not line.strip():
+                continue
             with _entry(f"{path}, line {number}"):
                 entry = json.loads(line)
                 names, sentences = tuple(entry["labels"]), entry["captions"]

@@ -50,6 +50,7 @@ class Reply:
     text: str
     finish: Literal["stop", "length", "refused", "error"] = "stop"
     probability: float | None = None
+    lost: bool = False  # an error of the way to the engine, not of this request
 
 
 @runtime_checkable

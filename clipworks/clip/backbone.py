@@ -46,15 +46,20 @@ class Backbone:
         """Token ids of shape (text, context_length); 0 is padding, the end token is the largest."""
         return self.tokenizer(texts)
 
+    def too_long(self, texts: Sequence[str]) -> list[int]:
+        """Places of texts that the text tower would cut without a word."""
+        context = self.tokenizer.context_length or 77
+        full = (self.tokenize(list(texts))[:, -1] != 0).nonzero().flatten().tolist()
+        return [row for row in full if len(self.tokenizer.encode(texts[row])) + 2 > context]
+
     def check_fit(self, texts: Sequence[str], *, what: str) -> None:
         """Raises InputError where the text tower would cut a text without a word."""
-        context = self.tokenizer.context_length or 77
-        for row in (self.tokenize(list(texts))[:, -1] != 0).nonzero().flatten().tolist():
-            if (count := len(self.tokenizer.encode(texts[row])) + 2) > context:
-                raise InputError(
-                    f"{what} {reprlib.repr(texts[row])} has {count} tokens, and this CLIP reads {context}; "
-                    "shorten it"
-                )
+        for row in self.too_long(texts):
+            count = len(self.tokenizer.encode(texts[row])) + 2
+            raise InputError(
+                f"{what} {reprlib.repr(texts[row])} has {count} tokens, and this CLIP reads "
+                f"{self.tokenizer.context_length or 77}; shorten it"
+            )
 
 
 def new(model_config: dict[str, Any], *, seed: int) -> nn.Module:

@@ -1,5 +1,6 @@
 """Features of pictures and texts, by any CLIP that open_clip builds: streamed, batched, kept."""
 
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -17,6 +18,7 @@ from clipworks.clip.backbone import Backbone
 from clipworks.clip.visual import normalise
 from clipworks.kit.ahead import ahead
 from clipworks.kit.checkpoint import states
+from clipworks.kit.files import state
 from clipworks.kit.shapes import Float
 
 Item = TypeVar("Item")
@@ -61,15 +63,16 @@ def image_features(
 
 
 def kept_features(
-    clip: Backbone, items: Sequence[Item], prepare: Prepare[Item], *, folder: Path, **options: Any
+    clip: Backbone, items: Sequence[Path], prepare: Prepare[Path], *, folder: Path, **options: Any
 ) -> Float[Tensor, "view image dim"]:
     """Features of all pictures, not normed, kept in a folder PER_FILE at a time.
 
     A run that was killed goes on there, and other texts start from there: pictures do not look
-    otherwise because they are asked about in other words. Folders of other settings are dropped.
+    otherwise because they are asked about in other words. A part is known by the names, sizes and times
+    of its pictures, so that one mended picture costs one part. Folders of other settings are dropped.
 
     Args:
-        folder: belongs to these pictures, views and weights (`kit.checkpoint.scratch_folder`).
+        folder: belongs to these views and weights (`kit.checkpoint.scratch_folder`).
         options: of `image_features`.
     """
     for other in states(folder):
@@ -77,10 +80,16 @@ def kept_features(
             shutil.rmtree(other)
     folder.mkdir(parents=True, exist_ok=True)
     parts = []
-    for number, start in enumerate(range(0, len(items), PER_FILE)):
-        file = folder / f"{number:05d}.safetensors"
+    files = {}
+    for start in range(0, len(items), PER_FILE):
+        own = items[start : start + PER_FILE]
+        digest = hashlib.sha256(repr([state(path) for path in own]).encode()).hexdigest()
+        files[folder / f"{digest[:24]}.safetensors"] = own
+    for other in set(folder.glob("*.safetensors")) - set(files):
+        other.unlink()
+    for file, own in files.items():
         if not file.exists():
-            some = image_features(clip, items[start : start + PER_FILE], prepare, **options)
+            some = image_features(clip, own, prepare, **options)
             features = torch.cat([found for _, found in some], dim=1)
             draft = file.with_suffix(".tmp")
             save_file({"features": features.contiguous()}, str(draft))

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -106,6 +106,8 @@ def alone(folder: Path) -> Iterator[None]:
     make_folder(folder, key="a folder to work in")
     if fcntl is None:
         yield
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
         return
     busy = f"another run is at work in {folder}; wait for it, or write to another place"
     lock = folder / ".lock"
@@ -132,7 +134,8 @@ def clear_folder(folder: Path) -> None:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         elif path.name != ".lock":
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # where somebody has it open
+                path.unlink()
 
 
 def check_stored(path: Path, made_by: str = "run the stage that writes it (`dvc repro`)") -> None:

@@ -73,15 +73,17 @@ def read(
 
 
 def as_stored(path: Path) -> Image.Image:
-    """A picture file as RGB and no more, as torchvision's folder reader gives it: transparency is
-    dropped, EXIF orientation ignored.
+    """A picture file as RGB, as torchvision's folder reader gives it, transparency dropped; but upright,
+    and grey of more than 8 bits scaled, of which that reader makes white.
 
     Raises:
         InputError: the file is missing, empty, broken or no picture.
     """
     try:
         with Image.open(path) as image:
-            return image.convert("RGB")
+            image.load()
+            upright = _upright(image)
+            return _rgb(upright) if upright.mode[0] in "IF" else upright.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(
             f"{path} cannot be read as a picture ({error}); replace it, or take it out of the folder and "

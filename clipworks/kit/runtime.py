@@ -35,6 +35,13 @@ def project_root() -> Path:
     return next((folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), here)
 
 
+def memory() -> int:
+    """Bytes of this machine's memory; 0 where it does not say (Windows)."""
+    if not hasattr(os, "sysconf"):
+        return 0
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def pick_device(name: str, *, key: str = "base.device") -> "torch.device":
     """The device of a name; "auto" takes the best there is.
 

@@ -1,5 +1,7 @@
 """The leaderboard for people: a table, in the README between two marks, kept fresh by a check."""
 
+import hashlib
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +14,7 @@ from clipworks.kit.errors import InputError
 from clipworks.kit.files import read_yaml
 
 MARKS = ("<!-- leaderboard -->\n", "<!-- /leaderboard -->")
-NOTE = "<!-- figures of the CLIP {} -->"
+NOTE = "<!-- figures of the CLIP {} made by {} -->"
 # What people compare between experiments: few enough for a line of `dvc exp show`.
 COMPARED = ("zero_shot", "ensemble", "maps_zero_shot_80_recommended", "recommended")
 COLUMNS = {"mAP": "mAP", "CF1": "CF1", "OF1": "OF1", "validation_mAP": "validation mAP"}
@@ -102,23 +104,26 @@ def markdown(found: pd.DataFrame) -> str:
     return shown.to_markdown(floatfmt=".1f") + "\n"
 
 
-def clip_of(lock: Path) -> str:
-    """The CLIP that a run's figures are of, by what DVC recorded; empty before a run."""
-    stages = (read_yaml(lock) if lock.exists() else {}).get("stages", {})
-    outs = stages.get("backbone", {}).get("outs", [])
-    return str(outs[0]["md5"])[:8] if outs else ""
+def clip_of(lock: Path) -> tuple[str, str]:
+    """The CLIP that a run's figures are of, and how it was made (code and params), by what DVC recorded;
+    empty before a run."""
+    stage = (read_yaml(lock) if lock.exists() else {}).get("stages", {}).get("backbone", {})
+    made = {out["path"]: out["md5"] for out in stage.get("outs", [])}
+    how = json.dumps([stage.get("deps"), stage.get("params")], sort_keys=True)
+    return made.get("models/backbone", "")[:8], hashlib.sha256(how.encode()).hexdigest()[:8]
 
 
 def noted(text: str, lock: Path) -> str:
     """A table with a note, for us, of which CLIP its figures are."""
-    return f"{text}{NOTE.format(clip_of(lock))}\n"
+    return f"{text}{NOTE.format(*clip_of(lock))}\n"
 
 
 def is_of_another_clip(page: Path, lock: Path) -> bool:
-    """Whether a page has the figures of another CLIP than the last run here: another processor pretrains
-    another one, and both are right."""
-    found = re.search(NOTE.format(r"(\w*)"), page.read_text(encoding="utf-8"))
-    return found is not None and found[1] != clip_of(lock)
+    """Whether a page has the figures of another CLIP than the last run here, made in the same way: another
+    processor pretrains another one, and both are right."""
+    found = re.search(NOTE.format(r"(\w*)", r"(\w*)"), page.read_text(encoding="utf-8"))
+    clip, how = clip_of(lock)
+    return found is not None and found[1] != clip and found[2] == how
 
 
 def put(path: Path, text: str) -> str:

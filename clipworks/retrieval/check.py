@@ -74,12 +74,22 @@ def _checks(params: Params) -> Iterator[Callable[[], None]]:
 
 
 def _device(params: Params) -> None:
-    if params.base.device in ("cuda", "mps"):
-        pick_device(params.base.device)  # imports torch: only where it is needed
-    if params.base.device == "cpu":
-        for name, variant in params.finetune.items():
-            if variant.precision == "fp16":
-                raise InputError(f"finetune.{name}.precision: fp16 needs a GPU, and base.device is cpu")  # fmt: skip
+    halves = [name for name, variant in params.finetune.items() if variant.precision == "fp16"]
+    if params.base.device in ("cuda", "mps") or halves:
+        device = pick_device(params.base.device)  # imports torch: only where it is needed
+        if halves and device.type == "cpu":
+            raise InputError(f"finetune.{halves[0]}.precision: fp16 needs a GPU; on a CPU fp32 and bf16 are allowed")  # fmt: skip
+
+
+def _pairs(params: Params, count: int) -> None:
+    """Raises InputError where a step of some fine-tuning takes more pictures than there are."""
+    for name, variant in params.finetune.items():
+        step = variant.batch_size * variant.accumulation
+        if count < step:
+            raise InputError(
+                f"finetune.{name}: a step takes {variant.batch_size} x {variant.accumulation} pictures, and there "
+                f"are {count:,} to train on; lower batch_size or accumulation"
+            )
 
 
 def _world(params: Params) -> None:
@@ -88,7 +98,9 @@ def _world(params: Params) -> None:
             f"world.folder: {params.world.folder} would not be read, since world.source is miniature; set "
             f"world.source to folder, or world.folder to {NONE}"
         )
-    if params.world.source == "folder":
+    if params.world.source == "miniature":
+        _pairs(params, params.world.miniature.train.cars + params.world.miniature.train.persons)
+    else:
         root = Path(params.world.folder)
         if not root.is_dir():
             raise InputError(f"world.folder: {root} is no folder; it must hold train, val and test")
@@ -101,6 +113,8 @@ def _world(params: Params) -> None:
             found, files, _ = parsed.labelled(root, split, skip_bad=params.parse.skip_bad)
             pictures += files
             cars = [record.attribute for record in found if record.kind == "car"]
+            if split == "train":
+                _pairs(params, len(found))
             if split == "train" and cars and Path(params.parse.inventory) == NONE:
                 check_fill(inventory.of(cars), params.complete.fill)
         dataset.read_truth(root / "test", dataset.gallery(root), dataset.queries(root))

@@ -72,6 +72,7 @@ def gallery(root: Path) -> list[str]:
     found = sorted(p.name for p in folder.glob("*") if is_picture(p.name))
     if not found:
         raise InputError(f"{folder} holds no pictures: the gallery is empty")
+    files.check_names(found, folder)
     return found
 
 

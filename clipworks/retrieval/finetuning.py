@@ -99,6 +99,9 @@ class Finetuning:
         kinds = {key: i for i, key in enumerate(dict.fromkeys(alike))}
         self._alike = torch.tensor([kinds[key] for key in alike])
         self._tokens = clip.tokenize(list(numbers))
+        if accelerator.is_main_process and (long := clip.too_long(list(numbers))):
+            words = list(numbers)[long[0]]
+            print(f"warning: {label}: {len(long)} of {len(numbers)} captions are longer than this CLIP reads, and lose their end, such as {words!r}")  # fmt: skip
         self._steps = len(pairs) // step  # an epoch
         model = clip.model.requires_grad_(True).to(accelerator.device)
         self._prepare(model)

@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from clipworks.clip import backbone, encoding
 from clipworks.clip.backbone import Backbone
 from clipworks.kit.checkpoint import scratch_folder
-from clipworks.kit.files import state
 from clipworks.kit.shapes import Float, Int
 from clipworks.retrieval import measures, ranking, reranking, validation
 from clipworks.retrieval.asking import Asked
@@ -39,10 +38,15 @@ class Looking:
 
     def _search(self, row: Row, split: str, asked: Asked) -> tuple[Tensor, Tensor]:
         clip = self._load(row.model)
+        words = asked.encoded(row.prefix, row.suffix)
+        if long := clip.too_long(words):
+            what = f"search: {len(long)} of {len(words)} {split} queries are longer than {row.model} reads"
+            print(
+                f"warning: {what}, and lose their end (the suffix first), such as {words[long[0]]!r}"
+            )
         texts = encoding.text_features(
-            clip, asked.encoded(row.prefix, row.suffix), batch_size=self._settings.batch_size,
-            device=self._device,
-        )  # fmt: skip
+            clip, words, batch_size=self._settings.batch_size, device=self._device
+        )
         images = self._encoded(row, split, mirror=False)
         unit = F.normalize(images, dim=1)
         if not row.rerank:
@@ -59,6 +63,8 @@ class Looking:
     def _load(self, name: str) -> Backbone:
         if self._clip is None or self._clip[0] != name:
             self._clip = (name, backbone.load(self._models / name))
+            # They lie in scratch, and memory holds one model's at a time.
+            self._images = {key: kept for key, kept in self._images.items() if key[0] == name}
         return self._clip[1]
 
     def _encoded(self, row: Row, split: str, *, mirror: bool) -> Tensor:
@@ -66,9 +72,8 @@ class Looking:
         key = (row.model, split, row.square, mirror)
         if key not in self._images:
             paths, folder = self._splits[split], self._models / row.model
-            stats = [state(path) for path in paths]
             name = "_".join([*row.model.split("/"), split, "square" if row.square else "centre", *(["mirror"] if mirror else [])])  # fmt: skip
-            kept = scratch_folder(f"search/{name}", stats, backbone.files(folder))
+            kept = scratch_folder(f"search/{name}", None, backbone.files(folder))
             clip = self._load(row.model)
             work = partial(
                 validation.prepare, size=clip.image_size, square=row.square, mirror=mirror

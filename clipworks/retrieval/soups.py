@@ -60,7 +60,7 @@ def greedy(
     states: Sequence[Callable[[], State]],
     values: Sequence[float],
     judge: Callable[[State], float],
-) -> tuple[State, list[int], list[Tried]]:
+) -> tuple[list[int], list[Tried]]:
     """The best first; each other one joins if the mean of the members gets strictly better by it.
 
     Args:
@@ -68,7 +68,7 @@ def greedy(
         values: how good each is alone, by `judge`.
 
     Returns:
-        the soup, its members, and what was tried.
+        the members, whose mean in this order is the soup, and what was tried.
     """
     order = sorted(range(len(states)), key=lambda i: (-values[i], i))
     mean, members, best = Mean().added(states[order[0]]()), [order[0]], values[order[0]]
@@ -80,7 +80,7 @@ def greedy(
         if value > best:
             mean, best = wider, value
             members.append(member)
-    return mean.state(), members, tried
+    return members, tried
 
 
 def read(path: Path, other: State) -> State:

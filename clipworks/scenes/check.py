@@ -10,7 +10,7 @@ from clipworks.kit.errors import InputError
 from clipworks.kit.files import NONE
 from clipworks.kit.images import check_readable
 from clipworks.kit.params import PARAMS, collect, load_whole
-from clipworks.kit.runtime import pick_device
+from clipworks.kit.runtime import memory, pick_device
 from clipworks.scenes import choice, folder, painting, prompts, rows
 from clipworks.scenes.params import (
     Base,
@@ -139,6 +139,7 @@ def _rows(params: Params, split: Split) -> None:
     classes = params.base.places if _painted(params) else split("test").classes
     templates = ["{}"] * prompts.IMAGENET_TEMPLATES  # CLIP's own words do not matter here
     built = prompts.build(file, classes, templates, name=f"prompts.file: {params.prompts.file}")
+    _memory(params, split, len(built.texts))
     for key, row in (
         ("ensemble", rows.MAIN),
         ("submit.row", params.submit.row),
@@ -154,4 +155,17 @@ def _rows(params: Params, split: Split) -> None:
         raise InputError(
             f"evaluate.row: {rows.VALIDATION!r} is chosen on labels of validation pictures, and there are none; "
             "choose another row"
+        )
+
+
+def _memory(params: Params, split: Split, prompts: int) -> None:
+    """Raises InputError where cosines of all pictures with all prompts are more than this machine holds."""
+    pictures = params.world.miniature.test if _painted(params) else len(split("test").images)
+    factors = sum(len(one.sharpen) for one in params.probabilities.values())
+    need, there = 4 * pictures * prompts * factors, memory()
+    if there and need > there:
+        raise InputError(
+            f"probabilities: {pictures:,} pictures x {prompts:,} prompts x {factors} sharpenings of all models take "
+            f"{need / 2**30:,.0f} GiB, and this machine has {there / 2**30:,.0f}; name fewer templates "
+            "(prompts.file) or factors (probabilities.NAME.sharpen)"
         )

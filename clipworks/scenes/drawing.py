@@ -8,6 +8,7 @@ import pandas as pd
 
 from clipworks.kit.figures import plt
 
+NAMED = 100  # rows; a larger picture takes gigabytes
 NUMBERS_UP_TO = 20  # rows; in a larger matrix they could not be read
 
 
@@ -26,11 +27,12 @@ def matrix(
         values: of shape (row, column).
         form: how a number is written, as ".0f".
     """
-    side = 1.5 + 0.45 * max(len(rows), 4)
+    side = 1.5 + 0.45 * min(max(len(rows), 4), NAMED)
     figure, axes = plt.subplots(figsize=(side + 1, side))
     axes.imshow(values, cmap="Blues", vmin=float(values.min()))
-    axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
-    axes.set_yticks(range(len(rows)), rows)
+    if len(rows) <= NAMED:
+        axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
+        axes.set_yticks(range(len(rows)), rows)
     axes.set_title(title, fontsize=10)
     middle = (float(values.min()) + float(values.max())) / 2
     if len(rows) <= NUMBERS_UP_TO:

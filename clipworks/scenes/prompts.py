@@ -11,6 +11,7 @@ sentences:                 # class: sentences of its own, the group `sentences`
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -84,12 +85,9 @@ class PromptSet:
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Prompts of each group, by class."""
-        found: dict[str, dict[str, int]] = {name: {} for name in self.classes}
-        for group in dict.fromkeys(self.groups):
-            for c, name in enumerate(self.classes):
-                pairs = zip(self.owners, self.groups, strict=True)
-                found[name][group] = sum(pair == (c, group) for pair in pairs)
-        return found
+        many = Counter(zip(self.owners, self.groups, strict=True))
+        groups = dict.fromkeys(self.groups)
+        return {name: {g: many[c, g] for g in groups} for c, name in enumerate(self.classes)}
 
     def write(self, path: Path) -> None:
         """Write as JSON, one prompt a line of the list."""

@@ -20,7 +20,7 @@ from clipworks.clip.backbone import Backbone
 from clipworks.kit import images
 from clipworks.kit.files import printable
 from clipworks.retrieval import squares
-from clipworks.search.shelf import Entry
+from clipworks.search.shelf import FORM, Entry
 from clipworks.tagging.sources import FILES_A_UNIT, Content, Unit, listable
 
 LARGEST = 200_000_000  # pixels of an image
@@ -37,7 +37,7 @@ class Job:
     @property
     def name(self) -> str:
         """A file name that belongs to this state of these images, and to this model."""
-        facts = [self.model, self.unit.kind, str(self.unit.path), self.unit.group, *(asdict(e) for e in self.entries)]  # fmt: skip
+        facts = [FORM, self.model, self.unit.kind, str(self.unit.path), self.unit.group, *(asdict(e) for e in self.entries)]  # fmt: skip
         facts += self.unit.fingerprint() if not self.entries else []
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24] + ".safetensors"
 

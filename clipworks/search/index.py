@@ -24,7 +24,7 @@ from clipworks.kit.images import is_picture
 from clipworks.retrieval import ranking
 from clipworks.search import approximate, embedding
 from clipworks.search.embedding import Embedder
-from clipworks.search.shelf import ABOUT, About, Entry, Shelf
+from clipworks.search.shelf import ABOUT, FORM, About, Entry, Shelf
 from clipworks.tagging import sources, store
 
 
@@ -165,7 +165,7 @@ def build(
     if shelf is None:
         Shelf.check_new(folder)
     before = [source for source in shelf.about.sources if not _went(Path(source))] if shelf else []
-    about = About(word, list(dict.fromkeys([*before, *map(_absolute, words)])), "")
+    about = About(word, list(dict.fromkeys([*before, *map(_absolute, words)])), "", form=FORM)
     if not about.sources:
         raise InputError(f"nothing that {folder} was made of is there any more; name a folder of images")  # fmt: skip
     if shelf is not None and words:

@@ -1,5 +1,6 @@
 """Settings that ship ready: files of keys that are put into params.yaml, all or none."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,13 +59,16 @@ def apply(
     except YAMLFileCorruptedError as error:
         raise InputError(f"{file}: no YAML that DVC reads ({error.__cause__ or error})") from None
     changes = list(_merge(content, wanted, "", str(file)))
-    draft = params.with_name(
-        f".{params.name}.tmp"
-    )  # params.yaml is the user's: whole, or as it was
+    target = params.resolve()  # it may be a link
+    # params.yaml is the user's: whole, or as it was.
+    draft = target.with_name(f".{target.name}.tmp")
     try:
         dump_yaml(str(draft), content)
         check(draft)
-        draft.replace(params)
+        shutil.copymode(target, draft)
+        draft.replace(target)
+    except OSError as error:
+        raise InputError(f"{params} cannot be written: {error.strerror}") from None
     except InputError as error:
         whole = [change.partition(":")[0] for change in changes if change.endswith(WHOLE)]
         told = f" ({', '.join(whole)}:{WHOLE})" if whole else ""

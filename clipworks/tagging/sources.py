@@ -247,9 +247,12 @@ def _repeated(path: str, mtime: int, column: str) -> frozenset[str]:
     seen: set[str] = set()
     twice: set[str] = set()
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(columns=[column]):
-            values = batch.column(0)
-            values = values.field("path") if pa.types.is_struct(values.type) else values
+        for group in range(file.num_row_groups):
+            try:
+                values = file.read_row_group(group, columns=[column]).column(0)
+            except (pa.ArrowException, OSError):
+                continue  # who reads that group says so
             for value in values.to_pylist():
-                (twice if str(value) in seen else seen).add(str(value))
+                inner = value.get("path") if column.endswith(".path") and value else value
+                (twice if str(inner) in seen else seen).add(str(inner))
     return frozenset(twice)

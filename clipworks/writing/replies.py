@@ -90,14 +90,17 @@ def _numbered(text: str) -> list[str]:
     """Split at the marks that count on from the last one, or that open a line."""
     cuts: list[tuple[int, int]] = []
     last = 0
+    dashed = False  # whether the list's first mark was one
     for match in _NUMBER.finditer(text):
         number = int(match["number"])
         line_start = text.rfind("\n", 0, match.start("number")) + 1
         opens_line = not text[line_start : match.start("number")].strip("*_# (\t\"'").strip() or (
             text[line_start : match.start("number")].strip("*_# (\t").isalpha()
         )
-        dash = match["mark"].strip() == "-"  # in the middle of a line it may be "platform 1 - "
-        if (number == last + 1 and not (dash and not opens_line)) or (
+        dash = match["mark"].strip() == "-"
+        dashed = dash if not cuts else dashed  # in other lists it may be "platform 1 - "
+        inside = not (dash and (not dashed or not (cuts or opens_line)))
+        if (number == last + 1 and (opens_line or inside)) or (
             opens_line and (number <= last + 2 or number == 1)
         ):
             cuts.append((match.start(), match.end()))

@@ -11,7 +11,6 @@ from clipworks.clip import backbone, encoding
 from clipworks.kit import runtime
 from clipworks.kit.checkpoint import scratch_folder
 from clipworks.kit.cli import stage
-from clipworks.kit.files import state
 from clipworks.kit.params import load
 from clipworks.retrieval import completion, parsed, validation
 from clipworks.retrieval.inventory import Inventory
@@ -35,8 +34,7 @@ def main() -> None:
         clip = backbone.load(BACKBONE)
         paths = [files[i] for i in cars]
         work = partial(validation.prepare, size=clip.image_size, square=params.square)
-        about = [params.square, [state(path) for path in paths]]
-        kept = scratch_folder("complete/images", about, backbone.files(BACKBONE))
+        kept = scratch_folder("complete/images", params.square, backbone.files(BACKBONE))
         images = encoding.kept_features(
             clip, paths, work, folder=kept, batch_size=params.batch_size, device=device
         )[0] if paths else torch.zeros(0, 1)  # fmt: skip

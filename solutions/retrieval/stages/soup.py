@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import torch
+
 from clipworks.clip import backbone
 from clipworks.kit import runtime, tables
 from clipworks.kit.cli import stage
@@ -26,7 +28,7 @@ def main() -> None:
         *parsed.read(RECORDS), prefix=load("prepare", Prepare).prefix, square=clip.resize_mode == squares.mode(True),
         batch_size=load("search", Search).batch_size, device=device,
     )  # fmt: skip
-    like = {name: value.clone() for name, value in clip.model.state_dict().items()}
+    like = {name: torch.empty_like(value, device="meta") for name, value in clip.model.state_dict().items()}  # fmt: skip
 
     def value(state: soups.State) -> float:
         clip.model.load_state_dict(soups.like(state, like))
@@ -35,9 +37,9 @@ def main() -> None:
     loads = [lambda file=file: soups.read(file, like) for file in files]
     with runtime.measured("soup", device):
         alone = [value(load()) for load in loads]
-        greedy, members, tried = soups.greedy(loads, alone, value)
-        for name, state in (("greedy", greedy), ("uniform", soups.uniform(loads))):
-            found = value(state)
+        members, tried = soups.greedy(loads, alone, value)
+        for name, chosen in (("greedy", [loads[i] for i in members]), ("uniform", loads)):
+            found = value(soups.uniform(chosen))
             backbone.save(OUT / name, clip.model, config["model_cfg"], config["preprocess_cfg"])
             print(f"soup: {name} of {len(files)} epochs, validation mAP@10 {100 * found:.1f}")
     names = [f"{file.parent.name}/{file.stem}" for file in files]

@@ -7,7 +7,6 @@ from clipworks.clip import backbone
 from clipworks.kit import images, runtime, tables
 from clipworks.kit.checkpoint import scratch_folder
 from clipworks.kit.cli import stage
-from clipworks.kit.files import state
 from clipworks.kit.params import load
 from clipworks.scenes import cache, encoding, folder
 from clipworks.scenes.params import Base, Probabilities
@@ -32,9 +31,8 @@ def main(name: str = "") -> None:
             listed = tables.read_json(WORLD / f"{split}.json", folder.Pictures)
             paths = [Path(listed["folder"]) / image for image in listed["images"]]
             if paths:  # a folder of one's own may have no validation split
-                about = [params.sharpen, listed, [state(path) for path in paths]]
                 kept = scratch_folder(
-                    f"probabilities/{name}/{split}", about, backbone.files(MODELS / name)
+                    f"probabilities/{name}/{split}", params.sharpen, backbone.files(MODELS / name)
                 )
                 features = encoding.kept_features(
                     clip, paths, params.sharpen, folder=kept, read=images.as_stored, label=split,
