@@ -1,5 +1,7 @@
 """Fine-tuning and searching: killed, spread over processes, with parts that stay as they are."""
 
+import json
+import re
 import shutil
 from pathlib import Path
 
@@ -67,6 +69,23 @@ def test_a_killed_search_goes_on_and_finds_the_same(street, monkeypatch) -> None
     set_params(street, {"search.rows.suffix.suffix.car": "at night"})
     run("search")
     assert len(calls) == 2 * whole + 1  # other words ask for no picture again
+    picture = next(Path("data/world/dataset/test/test_images").iterdir())
+    picture.touch()  # as if it had been mended
+    run("search")
+    views = len({label for label in calls if str(label).endswith("test")})
+    assert 0 < len(calls) - 2 * whole - 1 < whole / 2 and views  # its part alone, in each view
+
+
+def test_what_a_tower_would_cut_is_told(street, capsys) -> None:
+    queries = Path("data/parse/queries.json")
+    listed = json.loads(queries.read_text())
+    listed[0]["text"] = "a person " * 40 + "in red"
+    queries.write_text(json.dumps(listed))
+    run("search")
+    told = capsys.readouterr().out
+    assert re.search(
+        r"warning: search: 1 of \d+ test queries are longer than \S+ reads, and lose", told
+    )
 
 
 def test_fine_tuning_learns_and_locked_towers_stay(street) -> None:

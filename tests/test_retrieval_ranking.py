@@ -143,4 +143,10 @@ def test_rows_are_held_against_each_other_over_queries() -> None:
     both = board["b"]["mAP@10_cars"] * 10 + board["b"]["mAP@10_persons"] * 30
     assert both / 40 == pytest.approx(board["b"]["mAP@10"], abs=0.01)
     assert table.signed_rank(np.ones(4), np.ones(4)) == 1.0
+    some = np.zeros(30)
+    some[0] = 1.0
+    assert table.signed_rank(some, np.zeros(30)) == 1.0  # one query says nothing
+    for many, exact in ((4, 0.125), (5, 0.0625), (6, 0.03125)):  # all better: 2 of 2 ** many signs
+        some = np.arange(1, many + 1) / 10
+        assert table.signed_rank(some, np.zeros(many)) == pytest.approx(exact)
     assert table.best_on_validation({"a": 0.5, "b": 0.5}) == "a"

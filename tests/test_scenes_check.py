@@ -114,3 +114,11 @@ def test_all_faults_are_reported_at_once(project) -> None:
     set_params(project, {"ensemble.groups": ["names"], "base.places": ["moon"]})
     with pytest.raises(InputError, match=r"cannot be run:\n  .*moon.*\n  ensemble\.groups"):
         check.check(check.load())
+
+
+def test_more_cosines_than_the_machine_holds_are_refused(project, monkeypatch) -> None:
+    monkeypatch.setattr(check, "memory", lambda: 2**24)
+    with pytest.raises(
+        InputError, match=r"900 pictures x \d+ prompts x \d+ sharpenings of all models take \d+ GiB"
+    ):
+        check.check(check.load())

@@ -104,6 +104,13 @@ def test_a_broken_picture_is_named_and_every_mode_becomes_rgb(tmp_path) -> None:
     for mode in ("L", "CMYK", "RGB"):
         path = picture(tmp_path / f"{mode}.jpg", mode)
         assert sharpening.prepare(images.as_stored(path), 16, [1.0, 2.0]).shape == (2, 16, 16, 3)
+    ramp = np.linspace(0, 65_535, 256).astype(np.uint16).reshape(16, 16)
+    Image.fromarray(ramp).save(tmp_path / "deep.png")
+    assert abs(np.asarray(images.as_stored(tmp_path / "deep.png")).mean() - 127.5) < 1
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (40, 20)).save(tmp_path / "turned.jpg", exif=turned)
+    assert images.as_stored(tmp_path / "turned.jpg").size == (20, 40)
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
     with pytest.raises(ValueError, match=r"broken\.jpg cannot be read as a picture"):
         images.as_stored(tmp_path / "broken.jpg")
