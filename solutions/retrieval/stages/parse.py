@@ -31,6 +31,8 @@ def main() -> None:
     asked = dataset.queries(root)
     kinds = queries.kinds(asked, known, params.routing)
     tables.write_json(OUT / "queries.json", [{"text": t, "kind": k} for t, k in zip(asked, kinds, strict=True)])  # fmt: skip
+    if cars and "car" not in kinds:
+        print("warning: there are cars to train on, and no query names a type or a brand as the labels spell them: all are searched as persons (parse.inventory names them)")  # fmt: skip
     odd = queries.unclear(asked, kinds)
     why = "names neither a car (a type or a brand of the inventory) nor a person; searched as it stands"
     refused["queries"] = [{"line": i + 1, "field": "query", "why": why} for i in odd]
