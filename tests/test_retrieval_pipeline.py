@@ -164,3 +164,26 @@ def test_the_table_in_the_readme_is_the_one_that_was_measured() -> None:
     found = tables.read_json(SOLUTION / "metrics/seeds.json")
     assert TABLE.markdown(found) in (SOLUTION / "README.md").read_text()
     assert set(found) == set(tables.read_json(SOLUTION / "metrics/table.json"))
+
+
+def test_what_learns_depends_on_its_own_pictures_and_not_on_the_whole_folder(own_street) -> None:
+    for stage in ("complete", "finetune", "soup"):
+        deps = body(stage)["deps"]
+        assert "data/parse/pictures.tsv" in deps and "${world.folder}" not in deps
+    own = Path("own/dataset")
+    shutil.copytree("data/world/dataset", own)
+    set_params(own_street, {"world.source": "folder", "world.folder": "own/dataset"})
+
+    def parsed() -> dict[str, bytes]:
+        run("parse")
+        return {path.name: path.read_bytes() for path in Path("data/parse").iterdir()}
+
+    run("world")
+    before = parsed()
+    for name in (dataset.QUERY_TRUTH, dataset.GALLERY_TRUTH):
+        shutil.copy(Path("data/world/truth", name), own / "test" / name)
+    assert parsed() == before
+    picture = next((own / "train/train_images").iterdir())
+    picture.write_bytes(picture.read_bytes() + b" ")
+    after = parsed()
+    assert {name for name in after if after[name] != before[name]} == {"pictures.tsv"}

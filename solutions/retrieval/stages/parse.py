@@ -19,11 +19,14 @@ def main() -> None:
     params, root = load("parse", Parse), Path(tables.read_json(WHERE, dataset.Where)["root"])
     refused = {}
     found = {}
+    pictures: list[tuple[str, str]] = []
     for split in dataset.LABELLED:
         good, files, faults = parsed.labelled(root, split, skip_bad=params.skip_bad)
         parsed.write(OUT / f"{split}.parquet", good, files)
         refused[dataset.labels(root, split).as_posix()] = [vars(fault) for fault in faults]
         found[split] = good
+        pictures += [(file.as_posix(), parsed.digest(file)) for file in files]
+    tables.write_tsv(OUT / "pictures.tsv", ("file", "md5"), pictures)
     cars = [record.attribute for record in found["train"] if record.kind == "car"]
     file = Path(params.inventory)
     known = inventory.of(cars) if file == NONE else Inventory.load(file)
