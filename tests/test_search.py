@@ -18,7 +18,7 @@ from clipworks import Index
 from clipworks.clip.visual import normalise
 from clipworks.commands import app
 from clipworks.kit.errors import InputError
-from clipworks.search import approximate, embedding, index
+from clipworks.search import approximate, embedding, making
 
 
 def picture(number: int, size: tuple[int, int] = (48, 40)) -> Image.Image:
@@ -82,7 +82,7 @@ def test_a_folder_is_indexed_and_searched_by_sentence_image_and_both(
 def test_three_lines_of_python_find_what_an_obvious_loop_finds(
     album, backbone_folder, clip
 ) -> None:
-    index.build(Path("a.index"), ["album"], str(backbone_folder))
+    making.build(Path("a.index"), ["album"], str(backbone_folder))
     opened = Index.open("a.index")
     found = opened.find("a red car", top=7)
     expected = []
@@ -105,14 +105,14 @@ def test_three_lines_of_python_find_what_an_obvious_loop_finds(
 def test_a_second_run_looks_at_new_images_only_and_forgets_those_that_are_gone(
     album, backbone_folder, monkeypatch
 ) -> None:
-    index.build(Path("a.index"), ["album"], str(backbone_folder))
+    making.build(Path("a.index"), ["album"], str(backbone_folder))
     before = Index.open("a.index").find("a car", top=7)
     names = seen(monkeypatch)
     picture(50).save(album / "new.png")
     (album / "4.png").unlink()
     picture(51).save(album / "0.png")  # another picture of the same name
     os.utime(album / "0.png", ns=(1, 1))
-    made = index.build(Path("a.index"), [], None)
+    made = making.build(Path("a.index"), [], None)
     assert sorted(names) == ["0.png", "broken.jpg", "new.png"]
     assert (made.images, made.new, made.changed, made.gone) == (7, 1, 1, 1)
     after = {f.image: f.cosine for f in Index.open("a.index").find("a car", top=9)}
@@ -120,7 +120,7 @@ def test_a_second_run_looks_at_new_images_only_and_forgets_those_that_are_gone(
     for one in before:
         if not one.image.endswith(("4.png", "0.png")):
             assert after[one.image] == pytest.approx(one.cosine, abs=1e-6)
-    again = index.build(Path("a.index"), [], None)
+    again = making.build(Path("a.index"), [], None)
     assert (again.new, again.changed, again.gone) == (0, 0, 0)
     assert len(list(Path("a.index").iterdir())) == 3  # nothing of old states is left
 
@@ -128,7 +128,7 @@ def test_a_second_run_looks_at_new_images_only_and_forgets_those_that_are_gone(
 def test_what_a_killed_run_embedded_is_not_embedded_again(
     album, backbone_folder, monkeypatch
 ) -> None:
-    index.build(Path("whole.index"), ["album"], str(backbone_folder))
+    making.build(Path("whole.index"), ["album"], str(backbone_folder))
     monkeypatch.setattr(embedding, "FILES_A_UNIT", 2)
     names = seen(monkeypatch)
     embed = embedding.embed
@@ -142,11 +142,11 @@ def test_what_a_killed_run_embedded_is_not_embedded_again(
 
     monkeypatch.setattr(embedding, "embed", killed)
     with pytest.raises(KeyboardInterrupt):
-        index.build(Path("a.index"), ["album"], str(backbone_folder))
+        making.build(Path("a.index"), ["album"], str(backbone_folder))
     with pytest.raises(InputError, match="there is no index"):
         Index.open("a.index")
     done = len(names)
-    index.build(Path("a.index"), ["album"], str(backbone_folder))
+    making.build(Path("a.index"), ["album"], str(backbone_folder))
     assert done == 4 and len(names) == 8
     found, whole = (Index.open(name).find("a car", top=7) for name in ("a.index", "whole.index"))
     assert [f.image for f in found] == [f.image for f in whole]
@@ -160,10 +160,10 @@ def test_archives_and_files_lie_in_one_index(album, backbone_folder, monkeypatch
             member = tarfile.TarInfo(f"x/{i}.png")
             member.size = len(content.getvalue())
             archive.addfile(member, io.BytesIO(content.getvalue()))
-    made = index.build(Path("a.index"), ["album", "shard.tar"], str(backbone_folder))
+    made = making.build(Path("a.index"), ["album", "shard.tar"], str(backbone_folder))
     assert made.images == 9
     names = seen(monkeypatch)
-    assert index.build(Path("a.index"), [], None).new == 0 and names == ["broken.jpg"]
+    assert making.build(Path("a.index"), [], None).new == 0 and names == ["broken.jpg"]
     picture(21).save("like.png")
     found = run("--image", "like.png", "--index", "a.index", "--top", "1", "--out", "p.html")
     assert "shard.tar/x/21.png" in found.output and found.output.split()[1] == "1.000"
@@ -182,7 +182,7 @@ def test_a_model_of_squares_sees_the_whole_picture(album, backbone_folder, tmp_p
     Image.new("RGB", (90, 30)).save("album/plain.png")
     cosines = []
     for name, model in (("centre", backbone_folder), ("square", tmp_path / "square")):
-        index.build(Path(f"{name}.index"), ["album"], str(model))
+        making.build(Path(f"{name}.index"), ["album"], str(model))
         found = Index.open(f"{name}.index").find("", image="album/plain.png", top=20)
         found = {f.image: f.cosine for f in found}
         cosines.append(found[str(album / "wide.png")])
@@ -192,7 +192,7 @@ def test_a_model_of_squares_sees_the_whole_picture(album, backbone_folder, tmp_p
 def test_faiss_finds_what_looking_at_all_images_finds(album, backbone_folder, monkeypatch) -> None:
     pytest.importorskip("faiss")
     monkeypatch.setattr(approximate, "LARGE", 3)
-    index.build(Path("a.index"), ["album"], str(backbone_folder))
+    making.build(Path("a.index"), ["album"], str(backbone_folder))
     assert len(list(Path("a.index").glob("faiss-*.bin"))) == 1
     opened = Index.open("a.index")
     fast, exact = (opened.find("a car", top=3, exact=exact) for exact in (False, True))
@@ -227,14 +227,14 @@ def test_an_actor_of_a_cluster_makes_the_parts_that_this_machine_makes(
 
 def test_a_cluster_makes_the_index_that_this_machine_makes(album, backbone_folder) -> None:
     pytest.importorskip("ray")
-    index.build(Path("here.index"), ["album"], str(backbone_folder))
-    index.build(Path("there.index"), ["album"], str(backbone_folder), workers=2)
+    making.build(Path("here.index"), ["album"], str(backbone_folder))
+    making.build(Path("there.index"), ["album"], str(backbone_folder), workers=2)
     one, other = (Index.open(name).find("a car", top=7) for name in ("here.index", "there.index"))
     assert [(f.image, f.cosine) for f in one] == [(f.image, f.cosine) for f in other]
 
 
 def test_a_query_by_both_weighs_text_against_image(album, backbone_folder) -> None:
-    index.build(Path("a.index"), ["album"], str(backbone_folder))
+    making.build(Path("a.index"), ["album"], str(backbone_folder))
     opened = Index.open("a.index")
     text, image = opened.query("a car"), opened.query(image="album/deep/3.png")
     for weight in (0.0, 0.25, 1.0):

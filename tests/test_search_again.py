@@ -12,8 +12,9 @@ from albums import png, shard
 from test_search import run, seven
 
 from clipworks import Index
+from clipworks.clip import pretrained
 from clipworks.kit.errors import InputError
-from clipworks.search import embedding, index
+from clipworks.search import embedding, making
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def killed(folder: str, model: Path, monkeypatch) -> None:
     """A first run that ends before its index is whole."""
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(embedding, "read_part", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
-        index.build(Path(folder), ["album"], str(model))
+        making.build(Path(folder), ["album"], str(model))
     assert list(Path(folder, "parts").glob("*.safetensors"))
 
 
@@ -43,9 +44,9 @@ def test_what_a_killed_run_embedded_with_another_model_is_not_taken(
     album, backbone_folder, tmp_path, monkeypatch
 ) -> None:
     other = changed(backbone_folder, tmp_path / "other", mean=[0.1, 0.2, 0.3])
-    index.build(Path("whole.index"), ["album"], str(other))
+    making.build(Path("whole.index"), ["album"], str(other))
     killed("again.index", backbone_folder, monkeypatch)
-    index.build(Path("again.index"), ["album"], str(other))
+    making.build(Path("again.index"), ["album"], str(other))
     one, two = (Index.open(f).find("a car", top=7) for f in ("whole.index", "again.index"))
     assert [(f.image, f.cosine) for f in one] == [(f.image, f.cosine) for f in two]
 
@@ -54,10 +55,10 @@ def test_an_index_knows_a_model_that_prepares_pictures_otherwise(
     album, backbone_folder, tmp_path
 ) -> None:
     model = changed(backbone_folder, tmp_path / "model")
-    index.build(Path("a.index"), ["album"], str(model))
+    making.build(Path("a.index"), ["album"], str(model))
     shutil.rmtree(model)
     changed(backbone_folder, model, resize_mode="squash")
-    for again in (lambda: Index.open("a.index"), lambda: index.build(Path("a.index"), [], None)):
+    for again in (lambda: Index.open("a.index"), lambda: making.build(Path("a.index"), [], None)):
         with pytest.raises(InputError, match="or how it prepares pictures"):
             again()
 
@@ -68,26 +69,26 @@ def test_an_index_is_not_made_among_other_files(album, backbone_folder, file) ->
     place.parent.mkdir(parents=True)
     place.write_bytes(png())
     with pytest.raises(InputError, match=r"--index: data holds other files, such as .*of its own"):
-        index.build(Path("data"), ["album"], str(backbone_folder))
+        making.build(Path("data"), ["album"], str(backbone_folder))
     assert place.exists()
 
 
 def test_a_killed_first_run_goes_on(album, backbone_folder, monkeypatch) -> None:
     killed("a.index", backbone_folder, monkeypatch)
-    assert index.build(Path("a.index"), ["album"], str(backbone_folder)).new == 7
+    assert making.build(Path("a.index"), ["album"], str(backbone_folder)).new == 7
 
 
 def test_a_single_file_that_went_is_forgotten(album, backbone_folder) -> None:
     files = sorted(str(path) for path in album.glob("*.png"))
-    index.build(Path("a.index"), files, str(backbone_folder))
+    making.build(Path("a.index"), files, str(backbone_folder))
     Path(files[0]).unlink()
-    made = index.build(Path("a.index"), [], None)
+    made = making.build(Path("a.index"), [], None)
     assert (made.images, made.gone) == (len(files) - 1, 1)
     for path in files[1:]:
         Path(path).unlink()
     shutil.rmtree(album)  # as if its disk were not mounted: nothing is forgotten for that
     with pytest.raises(InputError, match="put it back"):
-        index.build(Path("a.index"), [], None)
+        making.build(Path("a.index"), [], None)
 
 
 def test_a_working_folder_named_like_a_pattern_is_none(
@@ -97,7 +98,7 @@ def test_a_working_folder_named_like_a_pattern_is_none(
     monkeypatch.chdir(tmp_dir / "ph [1]")
     Path("a.png").write_bytes(png())
     for new in (1, 0):
-        assert index.build(Path("a.index"), ["*.png"], str(backbone_folder)).new == new
+        assert making.build(Path("a.index"), ["*.png"], str(backbone_folder)).new == new
 
 
 def test_bad_pictures_of_an_archive_are_named_each_time(tmp_dir, backbone_folder) -> None:
@@ -109,7 +110,7 @@ def test_bad_pictures_of_an_archive_are_named_each_time(tmp_dir, backbone_folder
 
 
 def test_names_that_are_no_text_are_shown_as_what_they_are(album, backbone_folder) -> None:
-    index.build(Path("images.index"), ["album"], str(backbone_folder))
+    making.build(Path("images.index"), ["album"], str(backbone_folder))
     odd = os.fsdecode(b"caf\xe9.png")
     shutil.copyfile("album/2.png", odd)
     for out in ("f.html", "f.json"):
@@ -119,31 +120,31 @@ def test_names_that_are_no_text_are_shown_as_what_they_are(album, backbone_folde
 
 def during(monkeypatch, what) -> None:
     """Something happens while the next CLIP is loaded."""
-    load = index.pretrained.named
+    load = pretrained.named
 
     def loading(word):
-        monkeypatch.setattr(index.pretrained, "named", load)
+        monkeypatch.setattr(pretrained, "named", load)
         what()
         return load(word)
 
-    monkeypatch.setattr(index.pretrained, "named", loading)
+    monkeypatch.setattr(pretrained, "named", loading)
 
 
 def test_two_runs_that_begin_together_lose_nothing(album, backbone_folder, monkeypatch) -> None:
     (album.parent / "other").mkdir()
     (album.parent / "other/x.png").write_bytes(png(30, 99))
     model = str(backbone_folder)
-    during(monkeypatch, lambda: index.build(Path("a.index"), ["album"], model))
+    during(monkeypatch, lambda: making.build(Path("a.index"), ["album"], model))
     with pytest.raises(InputError, match=r"another run changed the index a\.index while this one"):
-        index.build(Path("a.index"), ["other"], model)
-    assert index.build(Path("a.index"), ["other"], model).new == 1
+        making.build(Path("a.index"), ["other"], model)
+    assert making.build(Path("a.index"), ["other"], model).new == 1
     assert len(Index.open("a.index")) == 8
 
 
 def test_an_index_is_opened_while_an_update_ends(album, backbone_folder, monkeypatch) -> None:
-    index.build(Path("a.index"), ["album"], str(backbone_folder))
+    making.build(Path("a.index"), ["album"], str(backbone_folder))
     (album / "new.png").write_bytes(png(30, 99))
-    during(monkeypatch, lambda: index.build(Path("a.index"), [], None))
+    during(monkeypatch, lambda: making.build(Path("a.index"), [], None))
     assert len(Index.open("a.index")) == 8
 
 
@@ -154,13 +155,13 @@ def test_nobody_is_let_in_while_the_faster_way_is_built(
 
     def building(made) -> None:
         with pytest.raises(InputError, match="another run is at work"):
-            index.build(Path("a.index"), [], None)
+            making.build(Path("a.index"), [], None)
         seen.append("told")
 
-    index.build(Path("a.index"), ["album"], str(backbone_folder))
+    making.build(Path("a.index"), ["album"], str(backbone_folder))
     (album / "new.png").write_bytes(png(30, 99))
-    monkeypatch.setattr(index.approximate, "build", building)
-    index.build(Path("a.index"), [], None)
+    monkeypatch.setattr(making.approximate, "build", building)
+    making.build(Path("a.index"), [], None)
     assert seen == ["told"] and not Path("a.index/parts").exists()
 
 
@@ -169,9 +170,9 @@ def test_images_behind_a_link_have_its_present_name(album, backbone_folder) -> N
     disk.mkdir()
     (disk / "x.png").write_bytes(png(30, 99))
     (album / "trip").symlink_to(disk)
-    index.build(Path("a.index"), ["album"], str(backbone_folder))
+    making.build(Path("a.index"), ["album"], str(backbone_folder))
     (album / "trip").rename(album / "alps")
-    made = index.build(Path("a.index"), [], None)
+    made = making.build(Path("a.index"), [], None)
     assert (made.new, made.gone) == (0, 0)
     names = [found.image for found in Index.open("a.index").find("a car", top=9)]
     assert sum("alps/x.png" in name for name in names) == 1 and not any("trip" in n for n in names)
@@ -181,10 +182,10 @@ def test_a_folder_with_a_dot_in_its_name_is_no_file_that_went(album, backbone_fo
     disk = album.parent / "photos.2023"
     disk.mkdir()
     (disk / "x.png").write_bytes(png(30, 99))
-    index.build(Path("a.index"), ["album", "photos.2023"], str(backbone_folder))
+    making.build(Path("a.index"), ["album", "photos.2023"], str(backbone_folder))
     disk.rename(album.parent / "unmounted")
     with pytest.raises(InputError, match=r"photos\.2023.* was made of it: put it back"):
-        index.build(Path("a.index"), [], None)
+        making.build(Path("a.index"), [], None)
 
 
 def test_a_table_that_changed_leaves_a_page_without_its_picture(album, backbone_folder) -> None:
@@ -193,7 +194,7 @@ def test_a_table_that_changed_leaves_a_page_without_its_picture(album, backbone_
         pq.write_table(own, album / "t.parquet", row_group_size=1)
 
     table(3)
-    index.build(Path("a.index"), ["album/t.parquet"], str(backbone_folder))
+    making.build(Path("a.index"), ["album/t.parquet"], str(backbone_folder))
     for change in (lambda: table(1), lambda: table(3, "picture")):
         change()
         done = run("a car", "--index", "a.index", "--out", "found.html")

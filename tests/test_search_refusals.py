@@ -11,7 +11,7 @@ from test_search import run, seven
 
 from clipworks import Index
 from clipworks.kit.errors import InputError
-from clipworks.search import index
+from clipworks.search import making
 from clipworks.search.shelf import Shelf
 
 
@@ -81,7 +81,7 @@ def test_what_cannot_be_done_is_said_plainly(album, backbone_folder, words, mess
 
 def test_an_index_is_not_searched_with_another_model(album, backbone_folder, tmp_path) -> None:
     shutil.copytree(backbone_folder, tmp_path / "model")
-    index.build(Path("a.index"), ["album"], str(tmp_path / "model"))
+    making.build(Path("a.index"), ["album"], str(tmp_path / "model"))
     from clipworks.clip import backbone
 
     config = backbone.read_config(tmp_path / "model/open_clip_config.json")
@@ -92,14 +92,14 @@ def test_an_index_is_not_searched_with_another_model(album, backbone_folder, tmp
     with pytest.raises(InputError, match="is not the one that this index was made with"):
         Index.open("a.index")
     with pytest.raises(InputError, match=r"a\.index was made with .*; use another --index"):
-        index.build(Path("a.index"), ["album"], str(backbone_folder))
+        making.build(Path("a.index"), ["album"], str(backbone_folder))
     with pytest.raises(InputError, match=r"the image album/broken\.jpg: no image format"):
-        index.build(Path("b.index"), ["album"], str(backbone_folder))
+        making.build(Path("b.index"), ["album"], str(backbone_folder))
         Index.open("b.index").find(image="album/broken.jpg")
 
 
 def test_a_broken_index_says_which_file_is_not_whole(album, backbone_folder) -> None:
-    index.build(Path("a.index"), ["album"], str(backbone_folder))
+    making.build(Path("a.index"), ["album"], str(backbone_folder))
     features = next(Path("a.index").glob("features-*.npy"))
     whole = features.read_bytes()
     features.write_bytes(whole[:40])
@@ -122,15 +122,15 @@ def test_a_broken_index_says_which_file_is_not_whole(album, backbone_folder) -> 
 
 
 def test_a_source_that_went_is_told_and_nothing_is_forgotten(album, backbone_folder) -> None:
-    index.build(Path("a.index"), ["album"], str(backbone_folder))
+    making.build(Path("a.index"), ["album"], str(backbone_folder))
     album.rename("away")
     for _ in range(2):
         with pytest.raises(
             InputError,
             match=r"(no such file|holds no images).*a\.index was made of it: put it back",
         ):
-            index.build(Path("a.index"), ["away"], None)
+            making.build(Path("a.index"), ["away"], None)
         album.mkdir(exist_ok=True)  # there again, and empty
     album.rmdir()
     Path("away").rename(album)
-    assert index.build(Path("a.index"), [], None).new == 0
+    assert making.build(Path("a.index"), [], None).new == 0

@@ -53,7 +53,7 @@ def index(
     from clipworks.kit.cli import run
 
     def main() -> None:
-        from clipworks.search.index import build
+        from clipworks.search.making import build
 
         make_folder(folder, key="--index")
         made = build(folder, images or [], model, batch_size=batch_size, device=device, workers=workers)  # fmt: skip

@@ -15,9 +15,10 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from clipworks.clip import encoding
+from clipworks.clip import encoding, pretrained
 from clipworks.clip.backbone import Backbone
-from clipworks.kit import images
+from clipworks.kit import images, runtime
+from clipworks.kit.errors import InputError
 from clipworks.kit.files import printable
 from clipworks.retrieval import squares
 from clipworks.search.shelf import FORM, Entry
@@ -89,6 +90,24 @@ class Embedder:
 
     def __init__(self, clip: Backbone, *, batch_size: int, device: torch.device) -> None:
         self.clip, self.batch_size, self._device = clip, batch_size, device
+
+    @classmethod
+    def named(
+        cls, word: str, batch_size: int, device: str, *, index: Path | None = None
+    ) -> "Embedder":
+        """By a word of the command line, which an index may have kept.
+
+        Raises:
+            InputError: no such CLIP, or no such device.
+        """
+        chosen = runtime.pick_device(device, key="--device")
+        try:
+            clip = pretrained.named(word)
+        except InputError as error:
+            raise InputError(
+                f"{error} ({index} was made with it)" if index else str(error)
+            ) from None
+        return cls(clip, batch_size=batch_size, device=chosen)
 
     def image(self, image: Image.Image) -> np.ndarray:
         """The tower's input of an image: uint8 (1, size, size, 3)."""

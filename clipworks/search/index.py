@@ -5,10 +5,8 @@ index = Index.open("images.index")
 index.find("a red car at night")
 """
 
-import glob
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clipworks.clip import pretrained
-from clipworks.kit import runtime
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import alone, clear_folder
-from clipworks.kit.images import is_picture
 from clipworks.retrieval import ranking
-from clipworks.search import approximate, embedding
+from clipworks.search import approximate
 from clipworks.search.embedding import Embedder
-from clipworks.search.shelf import ABOUT, FORM, About, Entry, Shelf
-from clipworks.tagging import sources, store
+from clipworks.search.shelf import Entry, Shelf
+from clipworks.tagging import store
 
 
 @dataclass(frozen=True)
@@ -35,17 +29,6 @@ class Found:
     image: str
     cosine: float
     entry: Entry
-
-
-@dataclass(frozen=True)
-class Made:
-    """What a run of `build` did."""
-
-    images: int
-    new: int
-    changed: int
-    gone: int
-    bad: list[tuple[str, str]]
 
 
 class Index:
@@ -67,11 +50,11 @@ class Index:
         shelf = Shelf.open(Path(folder))
         if not shelf.about.images:
             raise InputError(f"the index {folder} holds no image; `clipworks search index FOLDER` puts some there")  # fmt: skip
-        embedder = _embedder(shelf.about.model, 64, device, index=shelf.folder)
+        embedder = Embedder.named(shelf.about.model, 64, device, index=shelf.folder)
         digest = store.digest(embedder.clip)
         while True:  # an update may end while the CLIP is loaded, or while its files are opened
             shelf = Shelf.open(Path(folder))
-            _check_model(shelf, digest)
+            shelf.check_model(digest)
             try:
                 return cls(shelf, embedder)
             except InputError:
@@ -131,144 +114,6 @@ class Index:
             weight = 1 - text_weight if text.strip() else 1.0
             parts.append((weight, F.normalize(torch.from_numpy(feature).float(), dim=1)))
         return F.normalize(sum((w * feature for w, feature in parts), torch.zeros(1)), dim=1)
-
-
-def build(
-    folder: Path, words: Sequence[str], model: str | None, *, batch_size: int = 64,
-    device: str = "auto", workers: int = 0,
-) -> Made:  # fmt: skip
-    """Make an index, or bring one up to date: new images are embedded, those that are gone leave it.
-
-    Args:
-        words: folders, files, patterns, tar shards or parquet tables, beside those it has already.
-        model: a CLIP by a word of the command line; None for the one that the index has.
-        workers: actors of a Ray cluster; 0 works here.
-
-    Raises:
-        InputError: nothing to embed, or another model than the index has.
-    """
-    shelf = Shelf.open(folder) if (folder / ABOUT).exists() else None
-    if shelf is None and not words:
-        raise InputError(
-            f"there is no index {folder} yet: name a folder of images, and a CLIP by --model"
-        )
-    word = pretrained.absolute(model) if model is not None else shelf.about.model if shelf else None
-    if word is None:
-        raise InputError(
-            "--model: a CLIP as NAME:TAG (ViT-B-32:openai), NAME:FILE or a folder such as "
-            "solutions/retrieval/models/soup/greedy"
-        )
-    if shelf is not None and word != shelf.about.model:
-        raise InputError(
-            f"--model: {folder} was made with {shelf.about.model}; use another --index for {word}"
-        )
-    if shelf is None:
-        Shelf.check_new(folder)
-    before = [source for source in shelf.about.sources if not _went(Path(source))] if shelf else []
-    about = About(word, list(dict.fromkeys([*before, *map(_absolute, words)])), "", form=FORM)
-    if not about.sources:
-        raise InputError(f"nothing that {folder} was made of is there any more; name a folder of images")  # fmt: skip
-    if shelf is not None and words:
-        sources.find(words)  # before those that the index has: which of both is wrong is said
-    try:
-        units = sources.find(about.sources)
-    except InputError as error:
-        if shelf is None:
-            raise
-        # A disk that is not mounted, perhaps: nothing is forgotten for that.
-        raise InputError(
-            f"{error}; {folder} was made of it: put it back, or make a new index in another folder"
-        ) from None
-    if workers and device != "auto":
-        raise InputError("--device: with --workers each takes what its machine has; leave it out")
-    embedder = _embedder(word, batch_size, device, index=folder if shelf else None)
-    about = replace(about, digest=store.digest(embedder.clip))
-    if shelf is not None:
-        _check_model(shelf, about.digest)
-    folder.mkdir(parents=True, exist_ok=True)
-    with alone(folder / "parts"):
-        now = Shelf.open(folder) if (folder / ABOUT).exists() else None
-        if (now and now.about) != (shelf and shelf.about):
-            raise InputError(f"another run changed the index {folder} while this one began; run it again")  # fmt: skip
-        return _build(folder, shelf, about, units, embedder, workers=workers)
-
-
-def _build(
-    folder: Path, shelf: Shelf | None, about: About, units: Sequence[sources.Unit], embedder: Embedder, *,
-    workers: int,
-) -> Made:  # fmt: skip
-    known = shelf.entries() if shelf else []
-    kept, jobs = embedding.plan(units, known, model=about.digest)
-    parts = folder / "parts"
-    for other in set(parts.glob("*.safetensors")) - {parts / job.name for job in jobs}:
-        other.unlink()  # of a run that was killed, and looked at other images or with another model
-    if workers:
-        from clipworks.search.ray_engine import spread
-
-        spread(jobs, parts, about.model, batch_size=embedder.batch_size, workers=workers)
-    else:
-        embedding.run(jobs, parts, embedder)
-    stores = [shelf.features()] if shelf and known else []
-    rows = [(one, 0, i) for i, one in sorted(kept.items())]
-    places = {known[i].path for i in kept}
-    about.bad.extend(one for one in (shelf.about.bad if shelf else []) if one[0] in places)
-    loose: list[tuple[str, str]] = []
-    new: set[str] = set()
-    for job in jobs:
-        entries, features, own = embedding.read_part(parts / job.name)
-        if job.entries:
-            loose += own
-        else:
-            about.bad.extend((str(job.unit.path.resolve()), *one) for one in own)
-        if entries:
-            stores.append(features)
-            rows += [(one, len(stores) - 1, i) for i, one in enumerate(entries)]
-            new.update(one.name for one in entries)
-    about = replace(about, bad=list(dict.fromkeys(about.bad)))
-    bad = [*loose, *((name, why) for _, name, why in about.bad)]
-    if shelf is None and not rows:  # an index of nothing would only stand in the way
-        clear_folder(parts)
-        return Made(0, 0, 0, 0, bad)
-    made = (shelf or Shelf(folder, about)).replace(rows, stores, about)
-    approximate.build(made)
-    clear_folder(parts)
-    gone = {one.name for one in known} - {known[i].name for i in kept}
-    changed = len(new & gone)
-    return Made(len(rows), len(new) - changed, changed, len(gone) - changed, bad)
-
-
-def _absolute(word: str) -> str:
-    """A source as the index keeps it. The folder of a pattern is no pattern, whatever its name."""
-    if os.path.lexists(word) or not glob.has_magic(word):
-        return str(Path(word).resolve())
-    return str(Path(glob.escape(str(Path.cwd())), word))
-
-
-def _went(source: Path) -> bool:
-    """Whether a single file was taken away. An empty folder may be a disk that is not mounted."""
-    one = is_picture(source.name) or sources.is_packed(
-        source
-    )  # and no folder with a dot in its name
-    there = os.path.lexists(source) or not one or glob.has_magic(str(source))
-    return not there and source.parent.is_dir() and any(source.parent.iterdir())
-
-
-def _check_model(shelf: Shelf, digest: str) -> None:
-    """Raises InputError where a model is not the one that an index was made with."""
-    if shelf.about.digest != digest:
-        raise InputError(
-            f"the model {shelf.about.model} is not the one that this index was made with (its weights changed, "
-            "or how it prepares pictures): make the index anew in another folder"
-        )
-
-
-def _embedder(word: str, batch_size: int, device: str, *, index: Path | None) -> Embedder:
-    chosen = runtime.pick_device(device, key="--device")
-    try:
-        clip = pretrained.named(word)
-    except InputError as error:
-        raise InputError(f"{error} ({index} was made with it)" if index else str(error)) from None
-    return Embedder(clip, batch_size=batch_size, device=chosen)
 
 
 def plain(found: Sequence[Found]) -> list[dict[str, object]]:

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from clipworks.clip import pretrained
-from clipworks.kit import runtime
 from clipworks.search import embedding
 from clipworks.search.embedding import Embedder, Job
 from clipworks.search.shelf import Entry
@@ -17,8 +15,7 @@ class Worker:
     """An actor: loads the model once, then makes parts."""
 
     def __init__(self, word: str, batch_size: int) -> None:
-        device = runtime.pick_device("auto")
-        self._embedder = Embedder(pretrained.named(word), batch_size=batch_size, device=device)
+        self._embedder = Embedder.named(word, batch_size, "auto")
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Embed one job's images."""

@@ -111,6 +111,14 @@ class Shelf:
                     "a folder of its own"
                 )
 
+    def check_model(self, digest: str) -> None:
+        """Raises InputError where a model is not the one that the index was made with."""
+        if self.about.digest != digest:
+            raise InputError(
+                f"the model {self.about.model} is not the one that this index was made with (its weights changed, "
+                "or how it prepares pictures): make the index anew in another folder"
+            )
+
     def entries(self) -> list[Entry]:
         """All images, in order."""
         if not self.about.key:
