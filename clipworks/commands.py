@@ -102,7 +102,7 @@ def leaderboard(
             encoding="utf-8"
         ):
             raise InputError(
-                f"{check}: the table is stale; run `clipworks leaderboard --write {check}`"
+                f"{check}: the table, or the note of how its CLIP was made, is stale; run `clipworks leaderboard --write {check}`"
             )
         if write is not None:
             write.write_text(report.put(write, report.noted(text, lock)), encoding="utf-8")

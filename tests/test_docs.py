@@ -114,7 +114,7 @@ def test_a_table_of_another_machines_clip_is_not_called_stale(tmp_dir: Path) -> 
     board["ensemble"]["mAP"] += 1
     (tmp_dir / "metrics/leaderboard.json").write_text(json.dumps(board))
     code, text = leaderboard("--check", "README.md")
-    assert code == 1 and "the table is stale" in text
+    assert code == 1 and "is stale; run" in text
     lock = (tmp_dir / "dvc.lock").read_text()
     clip, _ = report.clip_of(tmp_dir / "dvc.lock")
     (tmp_dir / "dvc.lock").write_text(lock.replace(clip, "0" * 8))
@@ -125,7 +125,7 @@ def test_a_table_of_another_machines_clip_is_not_called_stale(tmp_dir: Path) -> 
     found["stages"]["backbone"]["params"]["params.yaml"]["base.seed"] = 7
     (tmp_dir / "dvc.lock").write_text(yaml.safe_dump(found))
     code, text = leaderboard("--check", "README.md")
-    assert code == 1 and "the table is stale" in text
+    assert code == 1 and "is stale; run" in text
 
 
 @pytest.mark.skipif(

@@ -88,16 +88,29 @@ def test_a_name_column_of_another_kind_is_a_name_all_the_same(tagger, tmp_dir) -
     assert [bad for _, bad in told(tmp_dir / "t.json")] == [False, False]
 
 
-def test_members_of_one_name_show_each_picture_with_its_own_tags(tagger, tmp_dir) -> None:
+def test_members_of_one_name_are_told_apart_and_each_has_its_picture(tagger, tmp_dir) -> None:
     with tarfile.open(tmp_dir / "t.tar", "w") as archive:
         for content in (b"x", png(80), png(40)):  # as `tar --append` leaves them
             member = tarfile.TarInfo("dog.png")
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
+    tag(tagger, ["t.tar"], tmp_dir / "t.json")
+    names = [f"t.tar/dog.png{place}" for place in (" (member 1)", " (member 2)", "")]
+    assert told(tmp_dir / "t.json") == [(names[0], False), (names[1], False), (names[2], True)]
     units = sources.find(["t.tar"])
-    lines = [page.Line("t.tar/dog.png", []), page.Line("t.tar/dog.png", [])]
-    found = list(page._first(units, lines, [("t.tar/dog.png", "no image")]))
+    found = list(page._first(units, [page.Line(name, []) for name in names[:2]]))
     assert [images.read(source).width for _, source in found] == [80, 40]
+
+
+def test_archives_and_tables_without_an_image_are_named(tagger, tmp_dir) -> None:
+    shard(tmp_dir / "inner.tar", {"a.png": png()})
+    with tarfile.open(tmp_dir / "outer.tar", "w") as archive:
+        archive.add(tmp_dir / "inner.tar", "inner.tar")
+    pq.write_table(pa.table({"image": pa.array([], pa.binary())}), tmp_dir / "none.parquet")
+    for name in ("outer.tar", "none.parquet"):
+        with pytest.raises(InputError, match=rf"^{name}: no image in it"):
+            tag(tagger, [name], tmp_dir / "t.json")
+        assert not (tmp_dir / "t.json").exists() and not (tmp_dir / "t.json.parts").exists()
 
 
 @pytest.mark.parametrize("kind", ["csv", "json", "parquet"])

@@ -159,9 +159,7 @@ def calibrate(parts: Parts, *, tags_per_image: float | None = None) -> Calibrati
     """
     logits = parts.sample()
     if not len(logits):
-        first = next(parts.bad(), None)
-        if first is None:
-            raise InputError("what was named holds no image (an empty archive or table)")
+        first = next(parts.bad())
         raise InputError(f"no image could be read; the first: {first[0]}: {first[1]}")
     found, rule = thresholds.by_images(logits, tags_per_image=tags_per_image)
     return Calibration(found, thresholds.spread_of(logits), rule)

@@ -1,6 +1,6 @@
 """The page of tagged images: one file, nothing loaded from elsewhere; windows on hover."""
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -86,7 +86,7 @@ def write(
     """
     good = list(islice((line for line in lines if line.error is None), AT_MOST))
     figures: list[dict[str, Any]] = []
-    for line, source in _first(units, good, bad):
+    for line, source in _first(units, good):
         try:
             image = images.read(source)
         except images.BadImage as error:  # it was read before
@@ -112,32 +112,12 @@ def write(
     path.write_text(text, encoding="utf-8")
 
 
-def _first(
-    units: Sequence[Unit], wanted: Sequence[Line], bad: Sequence[tuple[str, str]]
-) -> Iterator[tuple[Line, Path | bytes]]:
-    """The wanted images again: few enough not to keep. Several may have one name, and some of those may
-    be bad: both lists are in the order of the source."""
-    left: dict[str, deque[Line]] = {}
-    for line in wanted:
-        left.setdefault(line.image, deque()).append(line)
-    broken = Counter(name for name, _ in bad)
+def _first(units: Sequence[Unit], wanted: Sequence[Line]) -> Iterator[tuple[Line, Path | bytes]]:
+    """The wanted images again: few enough not to keep."""
+    left = {line.image: line for line in wanted}
     for unit in units:
         for name, source in unit.read():
             if not left:
                 return
-            if name not in left or isinstance(source, Exception):
-                continue
-            if broken[name] and not _readable(source):
-                broken[name] -= 1
-                continue
-            yield left[name].popleft(), source
-            if not left[name]:
-                del left[name]
-
-
-def _readable(source: Path | bytes) -> bool:
-    try:
-        images.read(source)
-    except images.BadImage:
-        return False
-    return True
+            if name in left and not isinstance(source, Exception):
+                yield left.pop(name), source

@@ -172,13 +172,17 @@ def is_packed(path: Path) -> bool:
 
 
 def _members(path: Path, shown: str) -> Iterator[tuple[str, Content | Exception]]:
-    """Images of a tar in its order. Links and devices are refused: they can lead out of it."""
+    """Images of a tar in its order, with their place where a name comes again. Links and devices are
+    refused: they can lead out of it."""
+    seen: set[str] = set()
     try:
         with tarfile.open(path, "r|*") as archive:
-            for member in archive:
+            for place, member in enumerate(archive):
                 if member.isdir() or not is_picture(member.name):
                     continue
                 name = f"{shown}/{printable(member.name)}"
+                name = f"{name} (member {place})" if name in seen else name
+                seen.add(name)
                 if not member.isfile():
                     yield name, InputError("no plain file (a link or a device)")
                 elif member.size > LARGEST:
@@ -228,10 +232,10 @@ def _rows(path: Path, group: int, shown: str) -> Iterator[tuple[str, Content | E
                     own = value.get("path") if isinstance(value, dict) else None
                     label = row.get(name) if name else own
                     bare = label in (None, "")
-                    called = f"{shown}:{place}" if bare else f"{shown}/{label}"
+                    called = f"{shown}:{place}" if bare else f"{shown}/{str(label).lstrip('/')}"
                     called += f" (row {place})" if not bare and str(label) in repeated else ""
                     place += 1
-                    yield called, content if content is not None else InputError("the row holds no image")  # fmt: skip
+                    yield called, content if content is not None else InputError("the row holds no image (a path alone is not followed)")  # fmt: skip
     except (pa.ArrowException, OSError, IndexError) as error:
         yield f"{shown} (the rest of row group {group})", InputError(f"the table ends in a fault: {error}")  # fmt: skip
 

@@ -108,6 +108,10 @@ def _tag(
         parts = job.judge(
             tagger, units, out, seeing, batch_size=batch_size, precision=precision, device=chosen
         )
+    if not any(job.count(path) for path in parts.files):
+        parts.clear()
+        named = ", ".join(dict.fromkeys(str(unit.shown or unit.path) for unit in units[:5]))
+        raise InputError(f"{named}: no image in it; archives within archives are not looked into")
     if tags_per_image is not None or seeing not in tagger.calibration:
         tagger = tagger.with_calibration(
             {seeing: job.calibrate(parts, tags_per_image=tags_per_image)}
