@@ -33,6 +33,15 @@ def main(
     """Leaderboard solutions built on CLIP that anyone can rebuild, question and use."""
 
 
+def _only_at_the_top() -> None:
+    """Raises InputError in a sibling's folder, whose figures are others."""
+    if _sibling():
+        raise InputError(
+            "this is a sibling's folder: run it in the project's top folder (the siblings' figures are in their "
+            "metrics/table.json and README.md)"
+        )
+
+
 def _sibling() -> Any:
     """The check of the sibling solution whose params.yaml lies here; None at the top."""
     from clipworks.kit.files import read_yaml
@@ -88,6 +97,8 @@ def leaderboard(
     from clipworks.report import leaderboard as report
 
     def main() -> None:
+        if not board.exists():
+            _only_at_the_top()
         for page in filter(None, (check, write)):
             if not page.is_file():
                 raise InputError(f"{page} is no file; name one with the table, such as README.md")
@@ -124,6 +135,7 @@ def report(
     from clipworks.report import site
 
     def main() -> None:
+        _only_at_the_top()
         make_place(out, (".html",))
         found = site.write(out, {row.name: row.what for row in rows(MODELS)})
         typer.echo(f"{', '.join(found)} -> {out}")
@@ -140,8 +152,7 @@ def reference(
     from clipworks.settings.reference import reference as text
 
     def main() -> None:
-        if _sibling():
-            raise InputError("this is a sibling's folder; run it in the project's top folder")
+        _only_at_the_top()
         if write is None:
             typer.echo(text(), nl=False)
         else:

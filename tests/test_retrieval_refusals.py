@@ -77,6 +77,7 @@ def test_an_empty_gallery_and_a_broken_picture_stop_with_their_names(street) -> 
     ("changes", "message"),
     [
         ({"search.rows.soft.model": "finetune/sof"}, r"search\.rows\.soft\.model: no model 'finetune/sof'"),
+        ({"search.rows.soft.against": "soft"}, r"rows\.soft\.against: soft would be held against itself"),
         ({"search.rows.soft.against": "hrad"}, r"rows\.soft\.against: no row 'hrad'"),
         ({"soup.variants": ["best"]}, r"soup\.variants: no variant 'best' in finetune"),
         ({"finetune.completed.square": False}, r"soup\.variants: \[.*\] see pictures in two ways"),

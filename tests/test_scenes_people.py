@@ -137,6 +137,18 @@ def test_submissions_are_compared_with_repeats_outliers_and_a_vote(tmp_path) -> 
         assert image.width > 300
 
 
+def test_a_comparison_replaces_an_earlier_one_and_nothing_else(tmp_path) -> None:
+    paths = runs(tmp_path)
+    for _ in range(2):
+        code, text = call("submissions", "compare", *paths, "--out", tmp_path / "out")
+        assert code == 0, text
+    mine = paths[0].rename(tmp_path / "vote.csv")
+    before = mine.read_bytes()
+    code, text = call("submissions", "compare", mine, *paths[1:], "--out", tmp_path)
+    assert code == 1 and "a comparison needs a folder of its own (it writes agreement.csv" in text
+    assert mine.read_bytes() == before
+
+
 def test_runs_of_equal_names_are_told_apart_by_their_folders() -> None:
     paths = [Path("a/x.csv"), Path("b/x.csv"), Path("y.csv")]
     assert comparison.short_names(paths) == ["a/x", "b/x", "y"]

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from itertools import pairwise
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -113,3 +114,12 @@ def test_places_that_cannot_be_written_are_refused_before_the_work(tmp_dir, comm
     assert any(
         word in str(found.exception) for word in ("cannot be made or written to", "is no file")
     )
+
+
+@pytest.mark.parametrize("command", ["leaderboard", "report", "reference"])
+@pytest.mark.parametrize("name", ["scenes", "retrieval"])
+def test_what_is_of_the_top_folder_says_so_in_a_siblings(tmp_dir, name, command) -> None:
+    root = Path(__file__).parent.parent
+    shutil.copy(root / f"solutions/{name}/params.yaml", tmp_dir / "params.yaml")
+    found = CliRunner().invoke(app, [command])
+    assert found.exit_code == 1 and "run it in the project's top folder" in found.output

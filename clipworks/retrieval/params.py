@@ -166,6 +166,8 @@ class Search(Section):
         for name, row in self.rows.items():
             if row.rerank and self.candidates < AT:
                 raise InputError(f"candidates {self.candidates}: rows.{name} looks at them again, and answers hold {AT}")  # fmt: skip
+            if row.against == name:
+                raise InputError(f"rows.{name}.against: {name} would be held against itself")
             if row.against and row.against not in self.rows:
                 raise InputError(f"rows.{name}.against: no row {row.against!r}; there are {list(self.rows)}")  # fmt: skip
             if row.rerank > self.candidates:

@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from clipworks.kit.errors import InputError
 from clipworks.kit.files import make_folder
 from clipworks.scenes import drawing, submissions
+
+WRITTEN = {"agreement.csv", "agreement.png", "runs.csv", "vote.csv"}
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:
@@ -40,8 +43,10 @@ def compare(paths: Sequence[Path], out: Path) -> tuple[pd.DataFrame, str]:
     and what a reader wants to know first.
 
     Raises:
-        InputError: a file is no submission, or of another length than the first.
+        InputError: a file is no submission, or of another length than the first; or the folder holds
+            files that no comparison wrote.
     """
+    _check_place(out)
     runs, names = submissions.read_all(paths), short_names(paths)
     agreement = submissions.agreement(runs)
     found = table(names, runs)
@@ -53,6 +58,16 @@ def compare(paths: Sequence[Path], out: Path) -> tuple[pd.DataFrame, str]:
     title = f"pictures of {runs.shape[1]:,} with the same label"
     drawing.matrix(out / "agreement.png", agreement, names, names, title=title, form=".0f")
     return found, summary(found, runs)
+
+
+def _check_place(out: Path) -> None:
+    """An earlier comparison may be replaced, a submission of the same name not."""
+    there = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    if there and there != WRITTEN:
+        raise InputError(
+            f"--out: {out} holds other files, such as {min(there)}; a comparison needs a folder of its own (it "
+            f"writes {', '.join(sorted(WRITTEN))})"
+        )
 
 
 def summary(found: pd.DataFrame, runs: np.ndarray) -> str:

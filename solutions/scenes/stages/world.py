@@ -33,7 +33,8 @@ def main() -> None:
         about = {"folder": listed.folder.as_posix(), "classes": listed.classes}
         tables.write_json(OUT / f"{split}.json", {**about, "images": listed.images})
         told = "" if known or not listed.images else ", of which no label is known"
-        print(f"world: {len(listed.images):,} {split} pictures in {listed.folder}{told}")
+        where = f" in {listed.folder}{told}" if listed.images else ""
+        print(f"world: {len(listed.images):,} {split} pictures{where}")
 
 
 if __name__ == "__main__":
