@@ -134,3 +134,13 @@ def test_a_source_that_went_is_told_and_nothing_is_forgotten(album, backbone_fol
     album.rmdir()
     Path("away").rename(album)
     assert making.build(Path("a.index"), [], None).new == 0
+
+
+def test_python_is_told_what_is_wrong_with_a_query(album, backbone_folder) -> None:
+    making.build(Path("a.index"), ["album"], str(backbone_folder))
+    found = Index.open("a.index")
+    for top in (0, -1, 1.5):
+        with pytest.raises(InputError, match=r"^top: .*; it must be a whole number from 1 on"):
+            found.find("a car", top=top)
+    with pytest.raises(InputError, match="a sentence is a text, not list"):
+        found.find(["a", "b"])

@@ -81,8 +81,10 @@ class Index:
             exact: look at all images even where there is a faster way.
 
         Raises:
-            InputError: neither text nor image, or the image cannot be read.
+            InputError: neither text nor image, the image cannot be read, or `top` is no number of images.
         """
+        if not isinstance(top, int) or top < 1:
+            raise InputError(f"top: {top!r}; it must be a whole number from 1 on")
         query = self.query(text, image=image, text_weight=text_weight)
         if self._fast is not None and not exact:
             cosines, places = self._fast(query.numpy(), top)
@@ -99,7 +101,9 @@ class Index:
         self, text: str = "", *, image: str | Path | None = None, text_weight: float = 0.5
     ) -> Tensor:
         """The unit feature that is searched for, of shape (1, dim)."""
-        if not isinstance(text, str) or (not text.strip() and image is None):
+        if not isinstance(text, str):
+            raise InputError(f"a sentence is a text, not {type(text).__name__}")
+        if not text.strip() and image is None:
             raise InputError("give a sentence, an image, or both")
         if not 0 <= text_weight <= 1:
             raise InputError(f"text_weight: {text_weight}; it must be from 0 to 1")

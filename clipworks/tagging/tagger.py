@@ -9,7 +9,7 @@ models, logits of the whole image and of its windows, each standardised over the
 window counts six times; the mean over the models. It needs no captions, and one image at a time.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -197,14 +197,16 @@ class Tagger:
             if distance[c] > 0
         ]
 
-    def tag(self, images: Sequence[str | Path | bytes], seeing: Seeing = "maps") -> list[list[Tag]]:
-        """Tags of some images, files or their content.
+    def tag(self, images: Iterable[str | Path | bytes], seeing: Seeing = "maps") -> list[list[Tag]]:
+        """Tags of some images, files or their content, in their order.
 
         Raises:
             InputError: an image cannot be read; `clipworks tag` reports such images and goes on.
         """
-        if isinstance(images, str | Path | bytes):
+        unordered = isinstance(images, str | Path | bytes | Set)
+        if unordered or not isinstance(images, Iterable):
             raise InputError("give a list of images: tag([image])")
+        images = list(images)
         if odd := [one for one in images if not isinstance(one, str | Path | bytes)]:
             raise InputError(f"an image is a file's path or its bytes, not {type(odd[0]).__name__}")
         eye = self.eye(seeing)
