@@ -12,7 +12,7 @@ import retrieving
 import test_training
 import torch
 import yaml
-from accelerate import PartialState
+from accelerate import PartialState, debug_launcher
 from safetensors.torch import load_file
 
 from clipworks.clip import backbone
@@ -40,12 +40,13 @@ def towers(street: Path, scratch: Path) -> None:
 
 @pytest.fixture(scope="module")
 def two(encoded, backbone_folder, finished_street, tmp_path_factory) -> Path:
-    """What two processes made of both, in one folder; torchrun starts them once."""
+    """What two processes made of both, in one folder. They are forks of a process that has imported
+    everything, and not this one: it has threads."""
     folder = tmp_path_factory.mktemp("two")
     places = map(str, (encoded, backbone_folder, finished_street, folder))
     environment = {**os.environ, "PYTHONPATH": str(retrieving.ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", __file__, *places],
+        [sys.executable, __file__, *places],
         env=environment, capture_output=True, text=True, timeout=200,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
@@ -81,4 +82,4 @@ def one_of_two(captions: Path, weights: Path, street: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    one_of_two(*map(Path, sys.argv[1:]))
+    debug_launcher(one_of_two, tuple(map(Path, sys.argv[1:])), num_processes=2)

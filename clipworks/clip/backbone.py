@@ -3,6 +3,7 @@
 Whatever it came from (pretrained weights, the miniature world), later stages load it one way.
 """
 
+import functools
 import json
 import reprlib
 from collections.abc import Callable, Sequence
@@ -94,8 +95,9 @@ def tower_side(model_config: dict[str, Any], name: str) -> int:
     return found
 
 
+@functools.lru_cache(maxsize=4)
 def tokenizer(context_length: int) -> SimpleTokenizer:
-    """CLIP's byte-pair tokenizer, which comes with open_clip."""
+    """CLIP's byte-pair tokenizer, which comes with open_clip; read once, since every model has the same."""
     return SimpleTokenizer(context_length=context_length)
 
 
