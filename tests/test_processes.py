@@ -19,6 +19,7 @@ from clipworks.clip import backbone
 from clipworks.kit import runtime
 from clipworks.retrieval import dataset, finetuning
 from clipworks.retrieval.params import Finetune
+from clipworks.tuning import training
 from clipworks.tuning.result import Result
 
 
@@ -71,14 +72,26 @@ def test_two_processes_fine_tune_as_one_does(two, finished_street, tmp_path) -> 
         torch.testing.assert_close(one[name], both[name], rtol=0, atol=moved * 0.1)
 
 
+def test_all_processes_hold_to_what_the_first_one_judged(two) -> None:
+    found = [json.loads((two / f"judged_{number}.json").read_text()) for number in (0, 1)]
+    assert found[0] == found[1] and {row["held_out_mAP"] for row in found[1]} == {0.5}
+
+
 def one_of_two(captions: Path, weights: Path, street: Path, out: Path) -> None:
     """What each of the processes does."""
-    learned = prompts(captions, backbone.load(weights), out / "prompts")
+    clip = backbone.load(weights)
+    learned = prompts(captions, clip, out / "prompts")
     towers(street, out / "towers")
-    if PartialState().is_main_process:
+    number = PartialState().process_index
+    if number == 0:
         losses = [row["loss"] for row in learned.progress.history]
         facts = [PartialState().num_processes, losses]
         (out / "prompts.json").write_text(json.dumps(facts))
+    # Sums on a GPU differ in their last bits: here the processes judge quite otherwise.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training.heldout, "mean_ap", lambda _: 0.5 - 0.1 * number)
+        judged = prompts(captions, clip, out / "judged").progress
+    (out / f"judged_{number}.json").write_text(json.dumps(judged.history))
 
 
 if __name__ == "__main__":

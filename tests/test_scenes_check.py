@@ -105,6 +105,9 @@ def test_sentences_for_other_places_than_a_folder_has_are_found_here_too(project
         match=r"miniature\.yaml has sentences for .*; the classes are \['lighthouse', 'tunnel'\].*\(prompts\.file\)",
     ):
         check.check(check.load())
+    set_params(project, {"ensemble.groups": ["names"]})  # neither fault hides the other
+    with pytest.raises(InputError, match=r"(?s)has sentences for .*has no groups \['names'\]"):
+        check.check(check.load())
     (project / "mine.yaml").write_text("templates: {name: ['a {}'], own: ['a photo of a {}']}\n")
     set_params(project, {"prompts.file": "mine.yaml", "ensemble.groups": ["name", "own"]})
     check.check(check.load())
@@ -112,7 +115,9 @@ def test_sentences_for_other_places_than_a_folder_has_are_found_here_too(project
 
 def test_all_faults_are_reported_at_once(project) -> None:
     set_params(project, {"ensemble.groups": ["names"], "base.places": ["moon"]})
-    with pytest.raises(InputError, match=r"cannot be run:\n  .*moon.*\n  ensemble\.groups"):
+    with pytest.raises(
+        InputError, match=r"cannot be run:\n  .*moon.*\n  .*sentences.*\n  ensemble\.groups"
+    ):
         check.check(check.load())
 
 

@@ -54,6 +54,14 @@ def test_a_class_without_sentences_is_allowed_and_counted(tmp_path) -> None:
     [
         ({"sentences": {"barn": ["hay"]}}, r"sentences for \['barn'\], which are no classes"),
         ({"templates": {"own": ["a photo"]}}, "would say the same of every class"),
+        (
+            {"templates": {"own": ["a [big|red {}"]}},
+            "a bracket without its other half, or one within",
+        ),
+        (
+            {"templates": {"own": ["a [[big|red] {}|{}]"]}},
+            "without its other half, or one within another",
+        ),
         ({"imagenet": {"few": [80]}}, r"'few' lists \[80\]; allowed are 0 to 79"),
         ({"imagenet": {"name": "all"}}, r"group \['name'\] stands there twice"),
         ({"sentences": ["hay"]}, "prompts.yaml: sentences has another form .*dictionary"),

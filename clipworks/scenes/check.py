@@ -1,6 +1,6 @@
 """What can be known to fail in the scenes' pipeline before a CLIP is trained or loaded."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
 
@@ -64,6 +64,7 @@ def _checks(params: Params) -> Iterator[Callable[[], None]]:
         if model.source == "pretrained":
             yield partial(_pretrained, name, model)
     yield partial(_names, params)
+    yield partial(_sentences, params, split)
     yield partial(_rows, params, split)
 
 
@@ -122,6 +123,20 @@ def _names(params: Params) -> None:
             )
 
 
+def _classes(params: Params, split: Split) -> Sequence[str]:
+    return params.base.places if _painted(params) else split("test").classes
+
+
+def _sentences(params: Params, split: Split) -> None:
+    """Sentences are for classes."""
+    file = prompts.read_file(Path(params.prompts.file))
+    prompts.check_classes(file, _classes(params, split), name=_called(params))
+
+
+def _called(params: Params) -> str:
+    return f"prompts.file: {params.prompts.file}"
+
+
 def _rows(params: Params, split: Split) -> None:
     """The main row, those that are handed in and drawn: known, and with prompts for every class."""
     file = prompts.read_file(Path(params.prompts.file))
@@ -136,9 +151,8 @@ def _rows(params: Params, split: Split) -> None:
     recipes = {row.name: row.recipe for row in made}
     rows.known(params.submit.row, set(recipes), key="submit.row")
     rows.known(params.evaluate.row, {*recipes, rows.VALIDATION}, key="evaluate.row")
-    classes = params.base.places if _painted(params) else split("test").classes
     templates = ["{}"] * prompts.IMAGENET_TEMPLATES  # CLIP's own words do not matter here
-    built = prompts.build(file, classes, templates, name=f"prompts.file: {params.prompts.file}")
+    built = prompts.build(file, _classes(params, split), templates, name=_called(params))
     _memory(params, split, len(built.texts))
     for key, row in (
         ("ensemble", rows.MAIN),

@@ -116,9 +116,12 @@ class PromptSet:
         )
 
 
+EITHER = re.compile(r"\[([^\[\]]*)\]")
+
+
 def expand(pattern: str, name: str) -> list[str]:
     """Fill in the class name and write out [a|b], the left bracket varying slowest."""
-    pieces = re.split(r"\[([^\]]*)\]", pattern)
+    pieces = EITHER.split(pattern)
     choices = [piece.split("|") if i % 2 else [piece] for i, piece in enumerate(pieces)]
     return ["".join(parts).replace("{}", name) for parts in itertools.product(*choices)]
 
@@ -152,9 +155,14 @@ def read_file(path: Path) -> PromptFile:
                 f"prompts file {path}: {nameless} of group {group!r} would say the same of every "
                 "class; put {} where the class name belongs"
             )
+        if odd := [pattern for pattern in patterns if set("[]") & set(EITHER.sub("", pattern))]:
+            raise InputError(
+                f"prompts file {path}: {odd} of group {group!r} has a bracket without its other half, or one "
+                "within another; write [a|b] for either"
+            )
     for group, places in found.imagenet.items():
-        if places != "all" and (odd := [i for i in places if not 0 <= i < IMAGENET_TEMPLATES]):
-            raise InputError(f"prompts file {path}: {group!r} lists {odd}; allowed are 0 to 79")
+        if places != "all" and (far := [i for i in places if not 0 <= i < IMAGENET_TEMPLATES]):
+            raise InputError(f"prompts file {path}: {group!r} lists {far}; allowed are 0 to 79")
     if twice := sorted((found.templates.keys() & found.imagenet.keys()) | ({SENTENCES} & (found.templates.keys() | found.imagenet.keys()))):  # fmt: skip
         raise InputError(f"prompts file {path}: group {twice} stands there twice; rename one")
     return found

@@ -154,7 +154,7 @@ class Tally:
         if empty := [name for name, count in self.class_counts().items() if count == 0]:
             raise InputError(
                 f"no caption names {empty}: give them synonyms (base.synonyms), more rounds "
-                "(caption.single_rounds) or look at what was rejected (data/filter/rejected.parquet)"
+                "(caption.single_rounds; a recording has no more) or look at what was rejected (data/filter/rejected.parquet)"
             )
 
 
