@@ -231,6 +231,8 @@ FILES: list[tuple[str, str, str | bytes, dict[str, Any], str]] = [
     ("replies without captions", "r/a.jsonl", '{"labels": ["dog"]}\n',
      {"chat.engine": "replay", "chat.replay.folder": "r"},
      r"r/a\.jsonl, line 1 is of no known shape \(it lacks 'captions'\); allowed are"),
+    ("replies cut off", "r/a.jsonl", '{"labels": ["dog"], "capt',
+     {"chat.engine": "replay", "chat.replay.folder": "r"}, r"line 1 is of no known shape \(no JSON: Unterminated"),
     ("a text for weights", "w.md", "# Weights\n", {"backbone.source": "pretrained", "backbone.checkpoint": "w.md"},
      r"backbone\.checkpoint: w\.md is no whole file of weights; give safetensors"),
     ("a class without a letter", NAMES, "dog\n***\n", {}, r"entry 2 \('\*\*\*'\) has no letter"),

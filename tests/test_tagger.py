@@ -93,12 +93,18 @@ def test_a_file_is_small_and_says_what_it_is(tagger, tmp_path) -> None:
     assert path.read_bytes() == (tmp_path / "again.safetensors").read_bytes()
 
 
-def test_thresholds_that_are_not_there_are_named(tagger, clip, backbone_folder, folder) -> None:
+def test_thresholds_that_are_not_there_are_named(
+    clip, backbone_folder, folder, monkeypatch
+) -> None:
     bare = Tagger.of(clip, CLASSES, word=str(backbone_folder))
     with pytest.raises(
         InputError, match=r"no thresholds for 'maps', only for \[\]; `clipworks tag`"
     ):
         bare.tag([folder / NAMES[0]])
+    with monkeypatch.context() as patch:  # in seconds, and not after all images are looked at
+        patch.setattr(Tagger, "eye", lambda *_, **__: pytest.fail("looks at images first"))
+        with pytest.raises(InputError, match="no thresholds for 'crops'"):
+            bare.tag([folder / NAMES[0]], "crops")
 
 
 def spoil(path, change) -> None:

@@ -131,6 +131,8 @@ def _entry(place: str) -> Iterator[None]:
         yield
     except (KeyError, TypeError, ValueError, SyntaxError) as error:
         lacks = f" (it lacks {error})" if isinstance(error, KeyError) else ""
+        if isinstance(error, json.JSONDecodeError):
+            lacks = f" (no JSON: {error})"
         raise InputError(f"chat.replay: {place} is of no known shape{lacks}; {SHAPES}") from None
 
 

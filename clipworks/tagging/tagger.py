@@ -12,6 +12,7 @@ window counts six times; the mean over the models. It needs no captions, and one
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -180,12 +181,7 @@ class Tagger:
         Raises:
             InputError: the tagger has no thresholds for this way of seeing.
         """
-        if seeing not in self.calibration:
-            raise InputError(
-                f"the tagger has no thresholds for {seeing!r}, only for {sorted(self.calibration)}; "
-                "`clipworks tag` reads them off a folder of images, `clipworks export` keeps them"
-            )
-        one = self.calibration[seeing]
+        one = self._calibrated(seeing)
         distance = (judged.logits - one.thresholds) / one.spread
         probability = 1 / (1 + np.exp(-distance.astype(np.float64)))
         places = [Box(0, 0, *judged.size)]
@@ -196,6 +192,19 @@ class Tagger:
             for c in np.argsort(-probability, kind="stable")
             if distance[c] > 0
         ]
+
+    def _calibrated(self, seeing: str) -> Calibration:
+        if seeing not in get_args(Seeing):
+            raise InputError(
+                f"seeing {seeing!r} is unknown; allowed are fast (the whole image), maps (windows read off "
+                "maps) and crops (every window encoded alone, --full)"
+            )
+        if seeing not in self.calibration:
+            raise InputError(
+                f"the tagger has no thresholds for {seeing!r}, only for {sorted(self.calibration)}; "
+                "`clipworks tag` reads them off a folder of images, `clipworks export` keeps them"
+            )
+        return self.calibration[seeing]
 
     def tag(self, images: Iterable[str | Path | bytes], seeing: Seeing = "maps") -> list[list[Tag]]:
         """Tags of some images, files or their content, in their order.
@@ -209,6 +218,7 @@ class Tagger:
         images = list(images)
         if odd := [one for one in images if not isinstance(one, str | Path | bytes)]:
             raise InputError(f"an image is a file's path or its bytes, not {type(odd[0]).__name__}")
+        self._calibrated(seeing)  # known before anything is looked at
         eye = self.eye(seeing)
         sources = [Path(image) if isinstance(image, str) else image for image in images]
         cuts = [
