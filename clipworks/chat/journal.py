@@ -7,12 +7,14 @@ each is committed at once, so a kill loses only what was still being answered.
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 from tqdm import tqdm
 
 from clipworks.chat.request import Engine, Reply, Request
+from clipworks.kit.cli import disk_is_full
 from clipworks.kit.errors import InputError
 
 SCHEMA = """create table if not exists replies (
@@ -30,16 +32,24 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.asked = 0  # requests that went to an engine through this object
-        try:
+        with self._whole():
             # Runs side by side (`dvc queue start -j 2`) wait for each other's commits.
             self._connection = sqlite3.connect(path, timeout=60)
             # Write-ahead: a commit is one append, safe against a killed process.
             self._connection.execute("pragma journal_mode = wal")
             self._connection.execute("pragma synchronous = normal")
             self._connection.execute(SCHEMA)
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Raises InputError where the database cannot be used; `kit.cli` tells of a full disk."""
+        try:
+            yield
         except sqlite3.Error as error:
+            if disk_is_full(error):
+                raise
             raise InputError(
-                f"{path}: the journal of replies cannot be opened ({error}); put a copy of it there, or move it "
+                f"{self.path}: the journal of replies cannot be used ({error}); put a copy of it there, or move it "
                 "away: what it kept would be asked again"
             ) from None
 
@@ -58,14 +68,19 @@ class Journal:
         return int(self._connection.execute("select count(*) from replies").fetchone()[0])
 
     def get(self, keys: Sequence[str]) -> dict[str, Reply]:
-        """The replies that are known among these keys."""
+        """The replies that are known among these keys.
+
+        Raises:
+            InputError: the file is damaged.
+        """
         found = {}
         for start in range(0, len(keys), LOOK_UP):
             part = keys[start : start + LOOK_UP]
             marks = ",".join("?" * len(part))
             query = f"select key, reply from replies where key in ({marks})"
-            for key, reply in self._connection.execute(query, part):
-                found[key] = Reply(**json.loads(reply))
+            with self._whole():
+                for key, reply in self._connection.execute(query, part):
+                    found[key] = Reply(**json.loads(reply))
         return found
 
     def put(self, key: str, request: Request, engine: dict[str, str], reply: Reply) -> None:
@@ -77,7 +92,8 @@ class Journal:
                 for value in (asdict(request), engine, asdict(reply))
             ),
         )
-        self._connection.execute("insert or ignore into replies values (?, ?, ?, ?)", row)
+        with self._whole():
+            self._connection.execute("insert or ignore into replies values (?, ?, ?, ?)", row)
 
     def ask(self, engine: Engine, requests: Sequence[Request], *, label: str) -> list[Reply]:
         """The replies to all requests, in their order; only unknown ones reach the engine.

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import urllib.request
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ from urllib.parse import urlsplit
 
 import openai
 
-from clipworks.chat.request import QUESTIONS, Reply, Request
+from clipworks.chat.request import QUESTIONS, Reply, Request, whole
 from clipworks.kit.errors import InputError
 
 CONNECT_SECONDS = 10
@@ -62,14 +63,16 @@ def _text(content: object) -> str:
         content = "".join(part["text"] for part in content if part.get("type") == "text")
     if not isinstance(content, str | None):
         raise TypeError(f"content is {type(content).__name__}")
-    return (content or "").encode("utf-8", "replace").decode("utf-8")
+    return whole(content or "")
 
 
 def _check_reachable(base_url: str) -> None:
     """One connection before the first question: the client itself would retry for minutes."""
     address = host_of(base_url)
-    if any(os.environ.get(key) for key in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY")):
-        return
+    proxies = urllib.request.getproxies()
+    scheme = urlsplit(base_url).scheme
+    if (scheme in proxies or "all" in proxies) and not urllib.request.proxy_bypass(address[0]):
+        return  # whose names may be known to the proxy alone
     try:
         with socket.create_connection(address, CONNECT_SECONDS):
             return

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clipworks.chat.request import Reply, Request
+from clipworks.chat.request import Reply, Request, whole
+from clipworks.kit.classes import folded
 from clipworks.kit.errors import InputError
 from clipworks.kit.files import read_json, read_text
 from clipworks.kit.tables import rows
 
-_HEADER = re.compile(r"^\[(\d+)\]\s*(\(.*\)|\[.*\])\s*$")
+_HEADER = re.compile(r"^\[(\d+)\]\s*(\(.*\)|\[.*\])\s*:?\s*$")
+_MARK = re.compile(r"\W*(?:[a-z]+\s*)?\d{1,3}\W|\s*[-*•·–]\s", re.IGNORECASE)  # of a list's line
 SHAPES = (
     'allowed are .json {"0": ["1. a dog sits", ...]} or [{"caption": "a dog sits"}, ...], .txt with a line '
     '[0] (\'dog\', \'bench\') before each reply, and .jsonl {"labels": ["dog"], "captions": ["a dog sits"]} '
@@ -38,6 +40,7 @@ class Recording:
     def __post_init__(self) -> None:
         if not isinstance(self.text, str) or not all(isinstance(name, str) for name in self.names):
             raise TypeError("sentences and class names are texts")
+        object.__setattr__(self, "text", whole(self.text))
 
 
 class ReplayEngine:
@@ -53,6 +56,7 @@ class ReplayEngine:
                     raise InputError(f"chat.replay: {path} has no columns {sorted(missing)}")
                 key = (row["template_hash"], row["prompt"])
                 self._replies[key] = Reply(row["reply"], row["finish"], row["probability"])
+        self.holds_answers = bool(self._replies)
         # Another recording in the same folder gives other replies.
         self.identity = {"engine": "replay", "model": folder, "revision": digest.hexdigest()[:16]}
 
@@ -87,8 +91,8 @@ def recordings(folder: Path) -> Iterator[Recording]:
         InputError: the folder is missing, or a file is of no known shape.
     """
     check(folder)
-    for path in sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES):
-        found = re.search(r"single|challenge", path.relative_to(folder).as_posix())
+    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES):
+        found = re.search(r"single|challenge", path.relative_to(folder).as_posix().lower())
         source = found.group() if found else "multi"
         yield from _read(path, source)
 
@@ -97,7 +101,8 @@ def check(folder: Path) -> None:
     """Raises InputError where a folder is missing or holds nothing that looks like replies."""
     if not folder.is_dir():
         raise InputError(f"chat.replay.folder: {folder} is no folder; put recorded replies there")
-    if not any(path.suffix in SUFFIXES and path.name != LISTED for path in folder.rglob("*")):
+    names = (path.name.lower() for path in folder.rglob("*"))
+    if not any(name.endswith(SUFFIXES) and name != LISTED for name in names):
         raise InputError(
             f"chat.replay.folder: {folder} holds no recorded replies (.json, .jsonl or .txt); .parquet files "
             "there answer True/False questions alone"
@@ -110,16 +115,15 @@ def combinations(folder: Path, class_names: Sequence[str]) -> tuple[list[tuple[s
     Returns:
         classes of the list that each names together, and how many name fewer than two of them.
     """
-    listed = folder / LISTED
     groups: list[tuple[str, ...]] = []
-    if listed.exists():
+    for listed in sorted(folder.rglob(LISTED)):
         found = read_json(listed)
         if not isinstance(found, list) or not all(isinstance(group, list) for group in found):
             raise InputError(f"chat.replay: {listed}: allowed is a list of lists of class names")
-        groups = [tuple(group) for group in found]
+        groups += [tuple(group) for group in found]
     groups += [one.names for one in recordings(folder) if len(one.names) > 1]
-    asked = [{str(name).lower() for name in names} for names in groups]
-    known = [tuple(name for name in class_names if name.lower() in names) for names in asked]
+    asked = [{folded(str(name)) for name in names} for names in groups]
+    known = [tuple(name for name in class_names if folded(name) in names) for names in asked]
     found = [names for names in known if len(names) > 1]
     return found, len(known) - len(found)
 
@@ -129,7 +133,7 @@ def _entry(place: str) -> Iterator[None]:
     """Raises InputError with the place of an entry that cannot be read."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, SyntaxError) as error:
+    except (KeyError, TypeError, ValueError, SyntaxError, RecursionError) as error:
         lacks = f" (it lacks {error})" if isinstance(error, KeyError) else ""
         if isinstance(error, json.JSONDecodeError):
             lacks = f" (no JSON: {error})"
@@ -138,7 +142,7 @@ def _entry(place: str) -> Iterator[None]:
 
 def _read(path: Path, source: str) -> Iterator[Recording]:
     text = read_text(path, key="chat.replay")
-    if path.suffix == ".jsonl":
+    if path.suffix.lower() == ".jsonl":
         for number, line in enumerate(text.split("\n"), 1):
             if not line.strip():
                 continue
@@ -151,7 +155,7 @@ def _read(path: Path, source: str) -> Iterator[Recording]:
                 # As JSON, which is taken apart entry by entry: a sentence may hold "1. " or a line's end.
                 listed = json.dumps(sentences, ensure_ascii=False)
             yield Recording(source, names, listed, f"{path.name}:{number}")
-    elif path.suffix == ".json":
+    elif path.suffix.lower() == ".json":
         yield from _read_json(read_json(path, key="chat.replay"), path, source)
     else:
         names = ()
@@ -188,21 +192,32 @@ def _read_json(content: Any, path: Path, source: str) -> Iterator[Recording]:
                     raise TypeError("no list of sentences")
                 parts = _rounds(sentences)
             for part in parts:
-                yield Recording(source, (), part, f"{path.name}[{key}]")
+                yield Recording(source, (), _as_reply(part), f"{path.name}[{key}]")
         return
     with _entry(str(path)):
         entries = list(content)
     for number, entry in enumerate(entries):
         with _entry(f"{path}[{number}]"):
-            recording = Recording(source, (), entry["caption"], f"{path.name}[{number}]")
+            recording = Recording(
+                source, (), _as_reply([entry["caption"]]), f"{path.name}[{number}]"
+            )
         yield recording
 
 
-def _rounds(sentences: list[str]) -> list[str]:
+def _as_reply(sentences: list[str]) -> str:
+    """Lines of a list are a reply as it was written. Plain sentences are not, and are told apart as JSON:
+    one may hold "1. "."""
+    marked = sum(bool(_MARK.match(sentence)) or "\n" in sentence for sentence in sentences)
+    if 2 * marked > len(sentences):
+        return "\n".join(sentences)
+    return json.dumps(sentences, ensure_ascii=False)
+
+
+def _rounds(sentences: list[str]) -> list[list[str]]:
     """A list may hold several replies, each numbered from 1: part them where numbering restarts."""
     parts: list[list[str]] = [[]]
     for sentence in sentences:
         if re.match(r"\s*1[.)]\s", sentence) and parts[-1]:
             parts.append([])
         parts[-1].append(sentence)
-    return ["\n".join(part) for part in parts if part]
+    return [part for part in parts if part]

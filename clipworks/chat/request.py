@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
-from jinja2 import Environment, StrictUndefined, TemplateError
+from jinja2 import Environment, StrictUndefined, TemplateError, TemplateSyntaxError
 
 from clipworks.chat.params import Sampling
 from clipworks.kit.errors import InputError
@@ -64,6 +64,11 @@ class Engine(Protocol):
         ...
 
 
+def whole(text: str) -> str:
+    """A text that can be written: a question mark for half of a sign that takes two (JSON allows them)."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 _THOUGHT = re.compile(r"<think>.*?(?:</think>|$)", re.DOTALL | re.IGNORECASE)
 _THOUGHT_ENDS = re.compile(r"</think>", re.IGNORECASE)
 
@@ -84,24 +89,27 @@ class Template:
         """Fill in the values.
 
         Raises:
-            InputError: the template is no Jinja, or has an unknown name.
+            InputError: the template is no Jinja, has an unknown name, or cannot do what it says.
         """
         environment = Environment(undefined=StrictUndefined, autoescape=False)
         try:
             return environment.from_string(self.source).render(**values).strip()
-        except TemplateError as error:
-            line = f", line {error.lineno}" if hasattr(error, "lineno") else ""
+        except (
+            Exception
+        ) as error:  # a template is a small program of its own, with faults of any kind
+            line = f", line {error.lineno}" if isinstance(error, TemplateSyntaxError) else ""
+            why = error.message if isinstance(error, TemplateError) else error
             raise InputError(
-                f"template {self.name}.txt{line}: {error.message}; allowed are "
+                f"template {self.name}.txt{line}: {why}; allowed are "
                 f"{' and '.join(', '.join(values).rsplit(', ', 1))}"
             ) from None
 
 
 def read_templates(folder: Path) -> dict[str, Template]:
-    """All templates of a folder by name.
+    """All templates of a folder by name, each filled in once: faults show before anything is asked.
 
     Raises:
-        InputError: one that the dialogue needs is missing.
+        InputError: one that the dialogue needs is missing or empty, or has a fault.
     """
     found = {
         path.stem: Template(path.stem, read_text(path)) for path in sorted(folder.glob("*.txt"))
@@ -119,6 +127,8 @@ def read_templates(folder: Path) -> dict[str, Template]:
         raise InputError(f"templates {folder}: missing {[f'{name}.txt' for name in missing]}")
     if empty := [f"{name}.txt" for name in sorted(needed) if not found[name].source.strip()]:
         raise InputError(f"templates {folder}: nothing stands in {empty}")
+    for template in found.values():
+        template.render(names=["a", "b"], count=2, caption="a b")
     return found
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 import clipworks.kit.torchvision_ops  # noqa: F401  (before transformers, which imports torchvision)
 from clipworks.kit.errors import InputError
@@ -46,19 +47,20 @@ class TransformersEngine:
         place = {"device_map": "auto"} if gpu else {}
         try:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(
-                model, revision=revision, padding_side="left"
+                model, revision=revision, padding_side="left", trust_remote_code=False
             )
             self._model: Any = AutoModelForCausalLM.from_pretrained(
-                model, revision=revision, dtype=chosen, **place
+                model, revision=revision, dtype=chosen, trust_remote_code=False, **place
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             if model.startswith((".", "/", "~")) and not Path(model).is_dir():
                 raise InputError(
                     f"chat.transformers.model: the folder {model} does not exist"
                 ) from None
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise InputError(
-                f"chat.transformers.model: {model!r} cannot be loaded: {str(error).splitlines()[0]} "
-                "(allowed: a local folder or a hub name whose architecture transformers has natively)"
+                f"chat.transformers.model: {model!r} cannot be loaded: {first} (allowed: a local folder or a hub "
+                "name whose architecture transformers has natively, with whole weights)"
             ) from None
         if not self._tokenizer.chat_template:
             raise InputError(

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,12 @@ from clipworks.kit.files import NONE, read_text, read_yaml
 LONGEST = 120  # letters of a class name: some thirty of the 77 tokens that CLIP reads
 
 
+def folded(name: str) -> str:
+    """A class's name as names are compared: in any case, and in any of Unicode's forms (a Mac writes é as
+    e with an accent behind it)."""
+    return unicodedata.normalize("NFC", name).lower()
+
+
 class Synonyms(BaseModel):
     """Other words for classes, and phrases that hold a class's word but mean something else."""
 
@@ -24,15 +31,15 @@ class Synonyms(BaseModel):
     @field_validator("synonyms")
     @classmethod
     def _in_any_case(cls, written: dict[str, list[str]]) -> dict[str, list[str]]:
-        found = {name.lower(): phrases for name, phrases in written.items()}
+        found = {folded(name): phrases for name, phrases in written.items()}
         if len(found) < len(written):
-            twice = [name for name in written if [*map(str.lower, written)].count(name.lower()) > 1]
+            twice = [name for name in written if [*map(folded, written)].count(folded(name)) > 1]
             raise ValueError(f"{twice} are one class; give it one line")
         return found
 
     def of(self, name: str) -> list[str]:
         """The other words of a class, which the file may write in any case."""
-        return self.synonyms.get(name.lower(), [])
+        return self.synonyms.get(folded(name), [])
 
 
 def read_classes(path: Path) -> list[str]:
@@ -44,7 +51,7 @@ def read_classes(path: Path) -> list[str]:
     if not path.exists():
         raise InputError(f"class list {path} does not exist; write one class name a line there")
     text = read_text(path)
-    names = [line.strip() for line in text.split("\n")]
+    names = [unicodedata.normalize("NFC", line.strip()) for line in text.split("\n")]
     names = [name for name in names if name and not name.startswith("#")]
     if len(names) < 2:
         commas = " (not with commas between them)" if names and "," in names[0] else ""
@@ -54,7 +61,7 @@ def read_classes(path: Path) -> list[str]:
         )
     seen: set[str] = set()
     for number, name in enumerate(names, 1):
-        if name.lower() in seen:
+        if folded(name) in seen:
             raise InputError(f"class list {path}: {name!r} (entry {number}) stands there twice")
         if len(name) > LONGEST:
             raise InputError(
@@ -63,7 +70,7 @@ def read_classes(path: Path) -> list[str]:
             )
         if not re.search(r"\w", name):
             raise InputError(f"class list {path}: entry {number} ({name!r}) has no letter")
-        seen.add(name.lower())
+        seen.add(folded(name))
     return names
 
 
@@ -94,9 +101,9 @@ def named(written: Sequence[str], class_names: Sequence[str], *, where: str) -> 
     Raises:
         InputError: some are none of the list, with likely spellings.
     """
-    own = {name.lower(): name for name in class_names}
-    if unknown := sorted({name for name in written if name.lower() not in own}):
-        close = [difflib.get_close_matches(name.lower(), own, 1) for name in unknown[:8]]
+    own = {folded(name): name for name in class_names}
+    if unknown := sorted({name for name in written if folded(name) not in own}):
+        close = [difflib.get_close_matches(folded(name), own, 1) for name in unknown[:8]]
         shown = [
             f"{name!r}" + (f" (did you mean {own[found[0]]!r}?)" if found else "")
             for name, found in zip(unknown, close, strict=False)
@@ -105,7 +112,7 @@ def named(written: Sequence[str], class_names: Sequence[str], *, where: str) -> 
         raise InputError(
             f"{where}: no class {', '.join(shown)}{more} in the class list (base.classes)"
         )
-    return [own[name.lower()] for name in written]
+    return [own[folded(name)] for name in written]
 
 
 def misspelt(synonyms: Synonyms, class_names: list[str]) -> list[str]:
@@ -113,8 +120,8 @@ def misspelt(synonyms: Synonyms, class_names: list[str]) -> list[str]:
 
     Other unknown keys are fine: one file may serve several class lists.
     """
-    known = {name.lower() for name in class_names}
-    bare = [name for name in class_names if name.lower() not in synonyms.synonyms]
+    known = {folded(name) for name in class_names}
+    bare = [name for name in class_names if folded(name) not in synonyms.synonyms]
     unknown = [key for key in synonyms.synonyms if key not in known]
     close = [(key, difflib.get_close_matches(key, bare, 1, cutoff=0.8)) for key in unknown]
     return [f"{key!r} (did you mean {found[0]!r}?)" for key, found in close if found]

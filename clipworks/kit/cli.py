@@ -31,14 +31,15 @@ def run(main: Callable[..., None], *arguments: str) -> None:
     except InputError as error:
         sys.exit(f"error: {error}")
     except Exception as error:
-        if not _disk_is_full(error):
+        if not disk_is_full(error):
             raise
         sys.exit(
             "error: the disk is full; make room (`dvc gc -w` drops what no commit needs) and run again"
         )
 
 
-def _disk_is_full(error: Exception) -> bool:
+def disk_is_full(error: Exception) -> bool:
+    """Whether that is what an error of the system, of SQLite or of a library's means."""
     number = error.errno if isinstance(error, OSError) else None
     if "disk I/O error" in str(error):  # SQLite's word for this and for worse
         return shutil.disk_usage(".").free < 2**20

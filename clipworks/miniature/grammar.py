@@ -171,7 +171,7 @@ def _plural(word: str) -> str:
         return word[:-2] + "en"
     if word.endswith(("fe", "us")):
         return word[:-2] + ("ves" if word.endswith("fe") else "i")
-    if word.endswith("y") and word[-2] not in "aeiou":
+    if word.endswith("y") and word[-2:-1] not in "aeiou":
         return word[:-1] + "ies"
     return word + ("es" if word.endswith(("s", "x", "ch", "sh")) else "s")
 

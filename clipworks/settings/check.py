@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from clipworks.chat import replay
+from clipworks.chat.request import read_templates
 from clipworks.kit.classes import Synonyms, misspelt, named, read_classes, read_synonyms
 from clipworks.kit.errors import InputError
 from clipworks.kit.files import NONE
@@ -19,9 +20,10 @@ from clipworks.kit.runtime import check_launcher, pick_device
 from clipworks.settings import check_models
 from clipworks.settings.whole import Params
 from clipworks.worlds.listing import Split, check_place, cut_short, find, missing
-from clipworks.writing.labels import claims, overruled, words
+from clipworks.writing.labels import Labeller, claims, overruled
 from clipworks.writing.rules import foreign_script
 
+TEMPLATES = Path("data/templates")
 SPLITS: tuple[Split, ...] = ("validation", "test")
 
 
@@ -101,6 +103,7 @@ def _checks(
     yield partial(_device, params)
     yield partial(_world, params, names, warnings)
     yield partial(_chat, params, names)
+    yield partial(read_templates, TEMPLATES)
     yield partial(_kinds, params)
     yield partial(_companions, params, names, synonyms)
     yield from check_models.checks(params, names)
@@ -200,7 +203,11 @@ def _chat(params: Params, names: list[str]) -> None:
                 f"chat.replay.folder: {folder} names no two classes of the list together, in a recording or in "
                 f"{replay.LISTED}, so there is nothing to write about; .json recordings name none"
             )
-        replay.ReplayEngine(folder)
+        if not replay.ReplayEngine(folder).holds_answers and params.filter.judge:
+            raise InputError(
+                f"filter.judge: {folder} holds no recorded answers (.parquet) to its questions; set it to false, or "
+                "use another chat.engine"
+            )
 
 
 def _kinds(params: Params) -> None:
@@ -216,13 +223,13 @@ def _kinds(params: Params) -> None:
 def _companions(params: Params, names: list[str], synonyms: Synonyms) -> None:
     from clipworks.tuning.companions import read_companions
 
-    found, meant = (
-        read_companions(params.encode_captions.companions, names),
-        claims(names, synonyms),
-    )
+    found = read_companions(params.encode_captions.companions, names)
+    if not found:
+        return
+    labeller = Labeller(names, synonyms)
     for thing in (thing for things in found.values() for thing in things):
-        if (index := meant.get(tuple(words(thing)))) is not None:
+        if meant := labeller.label(thing):
             raise InputError(
-                f"encode_captions.companions: {thing!r} is another word for the class {names[index]!r}, and "
-                "captions of it would not be labelled so; take it out"
+                f"encode_captions.companions: {thing!r} shows the class {names[meant[0]]!r}, and captions of it "
+                "would not be labelled so; take it out"
             )

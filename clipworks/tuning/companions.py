@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from clipworks.kit.classes import folded
 from clipworks.kit.errors import InputError
 from clipworks.kit.files import NONE, read_yaml
 
@@ -26,19 +27,19 @@ def read_companions(path: str, class_names: Sequence[str]) -> dict[str, list[str
             f"encode_captions.companions: {path}: {odd} are no words; put them in quotes, as 'no', or take them out"
         )
     found: dict[str, list[str]] = content
-    low = [name.lower() for name in found]
-    if twice := sorted({name for name in found if low.count(name.lower()) > 1}):
+    low = [folded(name) for name in found]
+    if twice := sorted({name for name in found if low.count(folded(name)) > 1}):
         raise InputError(
             f"encode_captions.companions: {path}: {twice} are one class; put its things together"
         )
-    own = {name.lower(): name for name in class_names}
-    if unknown := [name for name in found if name.lower() not in own]:
+    own = {folded(name): name for name in class_names}
+    if unknown := [name for name in found if folded(name) not in own]:
         raise InputError(
             f"encode_captions.companions: {path}: {unknown} are no classes of the list; things stand with classes"
         )
-    if shown := [thing for things in found.values() for thing in things if thing.lower() in own]:
+    if shown := [thing for things in found.values() for thing in things if folded(thing) in own]:
         raise InputError(
             f"encode_captions.companions: {path}: {shown} are classes themselves, and captions of them would "
             "not be labelled so; take them out"
         )
-    return {own[name.lower()]: things for name, things in found.items()}
+    return {own[folded(name)]: things for name, things in found.items()}

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from clipworks.kit.classes import folded
 from clipworks.kit.errors import InputError
 from clipworks.kit.tables import write_json
 from clipworks.miniature.glyphs import Placed
@@ -82,12 +83,12 @@ def labels_in(content: Instances, class_names: Sequence[str], path: Path) -> np.
     Raises:
         InputError: a class of the list is no category, or an annotation names what there is not.
     """
-    categories = {entry["id"]: entry["name"].lower() for entry in content["categories"]}
+    categories = {entry["id"]: folded(entry["name"]) for entry in content["categories"]}
     known_names = set(categories.values())
-    if missing := sorted(name for name in class_names if name.lower() not in known_names):
+    if missing := sorted(name for name in class_names if folded(name) not in known_names):
         named = sorted(entry["name"] for entry in content["categories"])
         raise InputError(f"{path}: no category {missing}; its categories are {named}")
-    column = {name.lower(): i for i, name in enumerate(class_names)}
+    column = {folded(name): i for i, name in enumerate(class_names)}
     rows = {entry["id"]: row for row, entry in enumerate(content["images"])}
     labels = np.zeros((len(rows), len(class_names)), np.int8)
     for entry in content["annotations"]:
@@ -186,8 +187,8 @@ def objects_of(
     if not _told(path):
         return [[] for _ in files]
     content = read(path)
-    category = {entry["id"]: entry["name"].lower() for entry in content["categories"]}
-    column = {name.lower(): i for i, name in enumerate(class_names)}
+    category = {entry["id"]: folded(entry["name"]) for entry in content["categories"]}
+    column = {folded(name): i for i, name in enumerate(class_names)}
     row = {name: number for number, name in enumerate(files)}
     image = {entry["id"]: row.get(entry["file_name"]) for entry in content["images"]}
     found: list[list[tuple[int, tuple[float | int, ...]]]] = [[] for _ in files]

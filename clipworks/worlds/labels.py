@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from clipworks.kit import tables
+from clipworks.kit.classes import folded
 from clipworks.kit.errors import InputError
 from clipworks.kit.files import read_text
 
@@ -27,7 +28,7 @@ def read(path: Path, files: Sequence[str], class_names: Sequence[str]) -> np.nda
             line, or images of the folder that the table leaves out.
     """
     row = {name: number for number, name in enumerate(files)}
-    column = {name.lower(): i for i, name in enumerate(class_names)}
+    column = {folded(name): i for i, name in enumerate(class_names)}
     found = np.zeros((len(files), len(class_names)), np.int8)
     seen: set[str] = set()
     alike = {unicodedata.normalize("NFC", name): name for name in files}
@@ -42,9 +43,9 @@ def read(path: Path, files: Sequence[str], class_names: Sequence[str]) -> np.nda
             raise InputError(f"{path}, {where}: {image!r} stands there twice")
         seen.add(image)
         for tag in tags:
-            if tag.lower() not in column:
+            if folded(tag) not in column:
                 raise InputError(f"{path}, {where}: {tag!r} is no class of the list")
-            found[row[image], column[tag.lower()]] = 1
+            found[row[image], column[folded(tag)]] = 1
     if left := [name for name in files if name not in seen]:
         raise InputError(
             f"{path} says nothing of {len(left)} images of the folder: {', '.join(left[:5])}; give each a "

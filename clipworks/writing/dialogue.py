@@ -104,6 +104,8 @@ class Dialogue:
 
         A verdict is True from a probability of `threshold` on.
         """
+        if not plan.rounds:  # of what nobody writes about, nobody asks whether it can be
+            return
         history: dict[tuple[str, ...], tuple[tuple[str, str], ...]] = {}
         groups = list(plan.groups)
         if feasibility:
@@ -133,7 +135,7 @@ class Dialogue:
         ]
         replies = self._ask(asked, label=f"{plan.source}: sentences")
         for position, (request, reply) in enumerate(zip(asked, replies, strict=True)):
-            yield Turn(plan.source, position % max(plan.rounds, 1), request, reply, True)
+            yield Turn(plan.source, position % plan.rounds, request, reply, True)
         if check:
             yield from self._check(plan, asked, replies, threshold, verdict_sampling)
 

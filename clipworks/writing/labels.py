@@ -1,6 +1,7 @@
 """Which classes a caption names: by the forms of names and synonyms, longest first, whole words."""
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from clipworks.kit.classes import Synonyms
@@ -14,7 +15,7 @@ _TOKEN = re.compile(r"(?<![^\W_])(?<![^\W_]['’])[^\W_]+|[,;:.!?()]")
 
 def words(text: str) -> list[str]:
     """Case-folded words and punctuation; hyphens separate, possessive endings are dropped."""
-    return _TOKEN.findall(text.casefold())
+    return _TOKEN.findall(unicodedata.normalize("NFC", text).casefold())
 
 
 def claims(class_names: Sequence[str], synonyms: Synonyms) -> dict[tuple[str, ...], int | None]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from clipworks.chat.request import spoken
+from clipworks.chat.request import spoken, whole
 
 # "1. ", "2) ", "(3) ", "4: ", "5、", with Markdown's stars; also "Sentence 1:", "Image 2 -".
 _NUMBER = re.compile(
@@ -39,7 +39,7 @@ def items(reply: str, *, finish: str = "stop") -> list[Item]:
     if parts is None:
         parts = _numbered(text) or _bulleted(text) or text.split("\n")
     cleaned = [strip(part) for part in parts]
-    found = [Item(part) for part in cleaned if part]
+    found = [Item(whole(part)) for part in cleaned if part]
     if found and finish == "length" and found[-1].text[-1] not in ".!?。":
         found[-1] = Item(found[-1].text, cut=True)
     return found
@@ -48,7 +48,7 @@ def items(reply: str, *, finish: str = "stop") -> list[Item]:
 def strip(text: str) -> str:
     """Without list marks and quotes around it; inner line breaks become spaces."""
     text = " ".join(text.split())
-    text = re.sub(r"^\(?\d{1,3}[.)]\s*", "", text)
+    text = re.sub(r"^(?:\(?\d{1,3}[.)]\s*|[-*•·–]\s+)", "", text)
     bare = text.strip(_QUOTES)
     # A full stop outside the closing quote belongs to the sentence: "A cat". -> A cat.
     return re.sub(r"[\"“”]+\s*([.!?])$", r"\1", bare)
@@ -99,7 +99,7 @@ def _numbered(text: str) -> list[str]:
         )
         dash = match["mark"].strip() == "-"
         dashed = dash if not cuts else dashed  # in other lists it may be "platform 1 - "
-        inside = not (dash and (not dashed or not (cuts or opens_line)))
+        inside = not dash or (dashed and (bool(cuts) or opens_line))
         if (number == last + 1 and (opens_line or inside)) or (
             opens_line and (number <= last + 2 or number == 1)
         ):
