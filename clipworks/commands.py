@@ -50,7 +50,8 @@ def _sibling() -> Any:
     from clipworks.scenes import check as scenes
     from clipworks.settings import whole
 
-    sections = set((read_yaml(PARAMS) if PARAMS.exists() else None) or ())
+    content = read_yaml(PARAMS) if PARAMS.exists() else None
+    sections = set(content) if isinstance(content, dict) else set()
     known: list[Any] = [whole, scenes, retrieval]
     fits = [len(sections & set(one.Params.model_fields)) for one in known]
     nearest = fits.index(max(fits))

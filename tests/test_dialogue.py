@@ -1,5 +1,7 @@
 """The dialogue: feasibility, sentences, checks, and what counts as True."""
 
+import dataclasses
+import shutil
 from pathlib import Path
 from typing import ClassVar
 
@@ -44,6 +46,24 @@ def test_templates_reject_names_they_do_not_know(tmp_path) -> None:
         read_templates(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("judge", "{{ captoin }}", r"template judge\.txt: 'captoin' is undefined; allowed are names, count and"),
+        ("check", "{{ count / 0 }}", r"template check\.txt: division by zero"),
+        ("compose", "{{ names[0] + 1 }}", r"template compose\.txt: can only concatenate"),
+        ("feasible", "{% include 'x' %}", r"template feasible\.txt: no loader"),
+    ],
+)  # fmt: skip
+def test_a_template_with_a_fault_is_refused_before_anything_is_asked(
+    tmp_path, name, text, message
+) -> None:
+    shutil.copytree(ROOT / "data/templates", tmp_path / "t")
+    (tmp_path / f"t/{name}.txt").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_templates(tmp_path / "t")
+
+
 PLAN = Plan("multi", [("person", "dog"), ("cup", "bus"), ("car", "bus")], 2, 5)
 
 
@@ -58,6 +78,10 @@ def test_each_part_of_the_dialogue_can_be_switched_off(tmp_path) -> None:
     sources = lambda **options: {turn.source for turn in dialogue(PLAN, tmp_path, **options)}  # noqa: E731
     assert sources() == {"feasible", "multi", "check"}
     assert sources(feasibility=False, check=False) == {"multi"}
+
+
+def test_of_what_nobody_writes_about_nobody_asks(tmp_path) -> None:
+    assert dialogue(dataclasses.replace(PLAN, rounds=0), tmp_path) == []
 
 
 def test_the_conversation_goes_on_from_the_feasibility_question(tmp_path) -> None:

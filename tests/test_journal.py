@@ -152,3 +152,16 @@ def test_a_damaged_journal_is_told_by_its_name(tmp_path) -> None:
     (tmp_path / "caption.sqlite").write_bytes(b"no database " * 100)
     with pytest.raises(InputError, match=r"caption\.sqlite: the journal .*file is not a database"):
         Journal(tmp_path / "caption.sqlite")
+
+
+def test_a_journal_that_is_damaged_in_its_middle_is_told_by_its_name(tmp_path) -> None:
+    path = tmp_path / "caption.sqlite"
+    requests = [request(f"{number} " + "a dog " * 40) for number in range(400)]
+    with Journal(path) as journal:
+        journal.ask(Counting(), requests, label="l")
+    stored = bytearray(path.read_bytes())
+    third = len(stored) // 3
+    stored[third : 2 * third] = b"\xff" * third
+    path.write_bytes(stored)
+    with pytest.raises(InputError, match=r"caption\.sqlite: the journal .*malformed.*asked again"):
+        Journal(path).ask(Counting(), requests, label="l")

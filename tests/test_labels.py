@@ -1,8 +1,12 @@
 """Labels: the longest phrase wins, its words are used up, and nobody's words are taken by others."""
 
+import unicodedata
+
 import pytest
 
-from clipworks.kit.classes import Synonyms
+from clipworks.kit.classes import Synonyms, read_classes
+from clipworks.kit.errors import InputError
+from clipworks.worlds import labels
 from clipworks.writing.labels import Labeller, claims, words
 
 NAMES = ["dog", "hot dog", "cup"]
@@ -76,3 +80,16 @@ def test_a_phrase_belongs_to_its_class_and_another_meaning_to_none() -> None:
 def test_words_that_two_classes_claim_are_refused(names, synonyms, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Labeller(names, Synonyms(synonyms=synonyms))
+
+
+def test_an_accent_is_the_same_in_all_its_forms(tmp_path) -> None:
+    apart, whole = (unicodedata.normalize(form, "café") for form in ("NFD", "NFC"))
+    for name, said in ((apart, whole), (whole, apart)):
+        assert Labeller([name, "zebra"], Synonyms()).label(f"people sit in a {said}") == [0]
+    (tmp_path / "c.txt").write_text(f"{apart}\nzebra\n")
+    assert read_classes(tmp_path / "c.txt") == [whole, "zebra"]
+    (tmp_path / "t.csv").write_text(f"image,tags\na.jpg,{apart}\n")
+    assert labels.read(tmp_path / "t.csv", ["a.jpg"], [whole, "zebra"]).tolist() == [[1, 0]]
+    (tmp_path / "c.txt").write_text(f"{apart}\n{whole}\n")
+    with pytest.raises(InputError, match="stands there twice"):
+        read_classes(tmp_path / "c.txt")

@@ -221,3 +221,11 @@ def test_a_key_copied_with_the_end_of_its_line_is_the_key(server, monkeypatch) -
 def test_switching_thinking_off_asks_anew_and_leaving_it_on_keeps_what_was_paid_for(server) -> None:
     one, other = client(server).identity, client(server, no_thinking=True).identity
     assert one != other and set(one) == {"engine", "model", "revision", "structured"}
+
+
+def test_a_server_behind_a_proxy_need_not_be_known_here(server, monkeypatch) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", server.url.removesuffix("/v1"))  # which answers for all
+    away = client(server, base_url="http://chat.example.invalid:8000/v1")
+    assert dict(away.answer([question(TEXTS[0])]))[0].finish == "stop"

@@ -28,12 +28,12 @@ def test_published_recordings_are_read_in_their_three_shapes(tmp_path) -> None:
     (tmp_path / "early.json").write_text(json.dumps([{"id": 0, "caption": "A man."}]))
     found = list(replay.recordings(tmp_path))
     assert [(r.source, r.names, r.text) for r in found] == [
-        ("multi", (), "1. A dog runs.\n2. Dogs."),
-        ("multi", (), "1. A cup."),
+        ("multi", (), '["1. A dog runs.", "2. Dogs."]'),
+        ("multi", (), '["1. A cup."]'),
         ("multi", ("dog", "cup"), "1. A dog and a cup.\n2. Cups.\n"),
         ("multi", ("bus", "car"), "1. Bus."),
         ("challenge", ("cup",), '["1. A cup."]'),
-        ("multi", (), "A man."),
+        ("multi", (), '["A man."]'),
     ]
     assert replay.combinations(tmp_path, NAMES) == ([("dog", "cup"), ("car", "bus")], 0)
     (tmp_path / "combinations.json").write_text('[["DOG", "Cup"], ["unicorn", "dog"], ["dog"]]')
@@ -69,6 +69,44 @@ def test_a_listed_sentence_may_hold_what_looks_like_a_number_of_the_list(tmp_pat
     assert len(items(dashed)) == len(items(dashed.replace("Image ", ""))) == 3
     said = "A train waits at platform 1 - ready to leave.\nA dog sits."  # in a reply of lines too
     assert [item.text for item in items(said)] == said.split("\n")
+
+
+@pytest.mark.parametrize(
+    "sentences",
+    [
+        ["a dog sits", "a train stands at platform 1. People wait", "a cat", "two birds"],
+        ["The bus stops at gate 1. A dog waits"],
+        ["- a dog sits", "a cat lies"],
+        ["1. a train at platform 2. People wait", "2. a dog sits"],
+    ],
+)
+def test_no_sentence_of_a_json_recording_is_lost(tmp_path, sentences: list[str]) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({"0": sentences}))
+    (one,) = replay.recordings(tmp_path)
+    bare = [re.sub(r"^(- |\d\. )", "", sentence) for sentence in sentences]
+    assert [item.text for item in items(one.text)] == bare
+    (tmp_path / "a.json").write_text(json.dumps([{"caption": s} for s in sentences]))
+    found = [item.text for one in replay.recordings(tmp_path) for item in items(one.text)]
+    assert found == bare
+
+
+def test_recordings_are_found_however_their_names_and_lines_are_written(tmp_path) -> None:
+    (tmp_path / "Single").mkdir()
+    (tmp_path / "Single/A.JSON").write_text(r'{"0": ["a dog \ud83d sits"]}')  # half of a sign
+    (tmp_path / "b.txt").write_text("[1] ('dog', 'cup'):\n1. A dog and a cup.\n")
+    (tmp_path / "Single/combinations.json").write_text('[["dog", "bus"]]')
+    found = list(replay.recordings(tmp_path))
+    assert [(r.source, r.names) for r in found] == [("single", ()), ("multi", ("dog", "cup"))]
+    assert [item.text for item in items(found[0].text)] == ["a dog ? sits"]
+    assert replay.combinations(tmp_path, NAMES)[0] == [("dog", "bus"), ("dog", "cup")]
+    (tmp_path / "c.jsonl").write_text("[" * 100_000)
+    with pytest.raises(InputError, match=r"c\.jsonl, line 1 is of no known shape"):
+        list(replay.recordings(tmp_path))
+
+
+def test_half_of_a_sign_in_a_reply_is_a_question_mark() -> None:
+    for reply in (r'{"sentences": ["a dog \ud83d sits"]}', r'["a dog \ud83d sits", "a ca'):
+        assert items(reply)[0].text == "a dog ? sits"
 
 
 def test_a_text_without_a_combinations_line_is_no_caption(tmp_path) -> None:

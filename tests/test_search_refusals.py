@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from albums import shard
 from test_search import run, seven
 
 from clipworks import Index
 from clipworks.kit.errors import InputError
+from clipworks.kit.files import MARK
 from clipworks.search import making
 from clipworks.search.shelf import Shelf
 
@@ -127,7 +129,7 @@ def test_a_source_that_went_is_told_and_nothing_is_forgotten(album, backbone_fol
     for _ in range(2):
         with pytest.raises(
             InputError,
-            match=r"(no such file|holds no images).*a\.index was made of it: put it back",
+            match=r"(no such file|holds no images).*a\.index stays as it is: put back",
         ):
             making.build(Path("a.index"), ["away"], None)
         album.mkdir(exist_ok=True)  # there again, and empty
@@ -142,3 +144,26 @@ def test_python_is_told_what_is_wrong_with_a_query(album, backbone_folder) -> No
     for top in (0, -1):
         with pytest.raises(InputError, match=r"^top: .*; it must be a whole number from 1 on"):
             found.find("a car", top=top)
+
+
+def test_an_empty_word_is_not_the_working_folder(album, backbone_folder) -> None:
+    with pytest.raises(InputError, match="'': no such file or folder"):
+        making.build(Path("e.index"), [""], str(backbone_folder), device="cpu")
+
+
+def test_an_archive_whose_name_no_table_can_hold_is_refused_before_the_work(
+    album, backbone_folder
+) -> None:
+    place = Path(os.fsdecode(b"ph\xff"))
+    place.mkdir()
+    shard(place / "s.tar", {"a.png": (album / "2.png").read_bytes()})
+    with pytest.raises(InputError, match=r"ph\\xff/s\.tar: its name is no UTF-8; rename it"):
+        making.build(Path("e.index"), ["album", str(place)], str(backbone_folder), device="cpu")
+
+
+def test_a_sentence_that_is_no_text_is_looked_for_and_written(album, backbone_folder) -> None:
+    run("index", "album", "--model", str(backbone_folder))
+    for name in ("q.html", "q.json"):
+        found = run(os.fsdecode(b"caf\xe9"), "--out", name)
+        assert found.exit_code == 0 and "xe9" in Path(name).read_text()
+    assert MARK in Path("q.html").read_text()

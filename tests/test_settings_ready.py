@@ -152,3 +152,38 @@ def test_a_linked_params_file_stays_a_link(params, tmp_dir) -> None:
     params.symlink_to("real.yaml")
     ready.apply(tmp_dir / "mine.yaml", params)
     assert params.is_symlink() and "seed: 7" in (tmp_dir / "real.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("solution", "text", "message"),
+    [
+        ("retrieval", "finetune:\n", "section 'finetune'"), ("retrieval", "finetune: [a]\n", "section 'finetune'"),
+        ("retrieval", "search: {rows: 3}\n", "section 'search', key 'rows'"), ("scenes", "model:\n", "section 'model'"),
+    ],
+)  # fmt: skip
+def test_a_section_that_is_none_is_refused_by_name(tmp_dir, solution, text, message) -> None:
+    shutil.copyfile(ROOT / f"solutions/{solution}/params.yaml", "params.yaml")
+    Path("own.yaml").write_text(text)
+    done = CliRunner().invoke(app, ["settings", "own.yaml"])
+    assert done.exit_code == 1 and message.replace("\\", "") in str(done.exception)
+
+
+def test_models_of_ones_own_can_be_put_into_the_scenes(tmp_dir) -> None:
+    shutil.copyfile(ROOT / "solutions/scenes/params.yaml", "params.yaml")
+    shipped = yaml.safe_load(Path("params.yaml").read_text())
+    own = {"model": {"big": shipped["model"]["wide"]}, "probabilities": {"big": {"sharpen": [1.0], "batch_size": 8}},
+           "ensemble": {"sharpen": {"big": 1.0}, "weights": {"big": 1.0}}}  # fmt: skip
+    Path("own.yaml").write_text(yaml.safe_dump(own))
+    done = CliRunner().invoke(app, ["settings", "own.yaml"])
+    assert done.exit_code == 0, done.exception
+    after = yaml.safe_load(Path("params.yaml").read_text())
+    assert list(after["model"]) == list(after["probabilities"]) == ["big"]
+
+
+@pytest.mark.parametrize("text", ["- a: 1\n", "5\n"])
+def test_a_params_file_that_is_no_mapping_is_told(params, text: str) -> None:
+    params.write_text(text)
+    for command in (["check"], ["settings", str(FILES[0])]):
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 1 and "Traceback" not in done.output
+        assert isinstance(done.exception, SystemExit)

@@ -10,6 +10,7 @@ from chatting import TEXTS, question
 
 from clipworks.chat.params import Sampling
 from clipworks.chat.transformers_engine import TransformersEngine
+from clipworks.kit.errors import InputError
 
 TEMPLATE = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
@@ -134,3 +135,28 @@ def test_a_model_without_chat_template_or_on_no_disk_is_refused(folder, tmp_path
     (plain / "tokenizer_config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match="has no chat template"):
         engine(plain)
+
+
+def test_code_that_comes_with_a_model_is_refused_and_nobody_is_asked(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asks a question"))
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
+    code = {"AutoConfig": "evil.EvilConfig", "AutoModelForCausalLM": "evil.EvilModel"}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "evil", "auto_map": code}))
+    with pytest.raises(InputError, match="cannot be loaded"):
+        engine(tmp_path)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("broken", ["short", "empty", "pointer", "other"])
+def test_weights_that_are_not_whole_are_refused_by_name(folder, tmp_path, broken: str) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(folder, own)
+    weights, config = own / "model.safetensors", own / "config.json"
+    if broken == "other":
+        config.write_text(json.dumps({**json.loads(config.read_text()), "hidden_size": 32}))
+    else:
+        whole = weights.read_bytes()
+        pointer = b"version https://git-lfs.github.com/spec/v1\nsize 9\n"
+        weights.write_bytes({"short": whole[:-50], "empty": b"", "pointer": pointer}[broken])
+    with pytest.raises(InputError, match=r"chat\.transformers\.model: '.*own' cannot be loaded: "):
+        engine(own)

@@ -17,7 +17,6 @@ from clipworks.kit.files import read_json, read_text
 from clipworks.kit.tables import rows
 
 _HEADER = re.compile(r"^\[(\d+)\]\s*(\(.*\)|\[.*\])\s*:?\s*$")
-_MARK = re.compile(r"\W*(?:[a-z]+\s*)?\d{1,3}\W|\s*[-*•·–]\s", re.IGNORECASE)  # of a list's line
 SHAPES = (
     'allowed are .json {"0": ["1. a dog sits", ...]} or [{"caption": "a dog sits"}, ...], .txt with a line '
     '[0] (\'dog\', \'bench\') before each reply, and .jsonl {"labels": ["dog"], "captions": ["a dog sits"]} '
@@ -205,10 +204,9 @@ def _read_json(content: Any, path: Path, source: str) -> Iterator[Recording]:
 
 
 def _as_reply(sentences: list[str]) -> str:
-    """Lines of a list are a reply as it was written. Plain sentences are not, and are told apart as JSON:
-    one may hold "1. "."""
-    marked = sum(bool(_MARK.match(sentence)) or "\n" in sentence for sentence in sentences)
-    if 2 * marked > len(sentences):
+    """Sentences of a list are told apart as JSON, since one may hold "1. "; whole replies, which have
+    several lines, are taken as they were written."""
+    if any("\n" in sentence.strip() for sentence in sentences):
         return "\n".join(sentences)
     return json.dumps(sentences, ensure_ascii=False)
 

@@ -160,7 +160,8 @@ def make_place(path: Path, kinds: Sequence[str], *, key: str = "--out") -> None:
     """Make the folder of a file that is to be written.
 
     Raises:
-        InputError: another kind of file than these suffixes, a folder of that name, or see `make_folder`.
+        InputError: another kind of file than these suffixes, a folder of that name, a table of images that
+            would be replaced, or see `make_folder`.
     """
     if path.suffix not in kinds:
         raise InputError(f"{key} {path}: what is written is {', '.join(kinds)}")
@@ -170,7 +171,25 @@ def make_place(path: Path, kinds: Sequence[str], *, key: str = "--out") -> None:
         raise InputError(f"{key}: {path} cannot be written: {error.strerror}") from None
     if is_folder:
         raise InputError(f"{key}: {path} is a folder; name a file in it")
+    if path.suffix == ".parquet" and path.is_file() and _holds_bytes(path):
+        raise InputError(
+            f"{key}: {path} holds images, which a table of results would replace; name another file"
+        )
     make_folder(path.parent, key=key)
+
+
+def _holds_bytes(table: Path) -> bool:
+    """Whether a parquet table has a column of bytes, as images are kept; no table of results has."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        fields = pq.read_schema(table)
+    except (pa.ArrowException, OSError):  # what is no whole table
+        return False
+    kinds = [field.type for field in fields]
+    kinds += [part.type for kind in kinds if pa.types.is_struct(kind) for part in kind]
+    return any(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) for kind in kinds)
 
 
 def page_beside(table: Path) -> Path:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from clipworks.kit import metrics
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import read_yaml
+from clipworks.kit.files import read_text, read_yaml
 
 MARKS = ("<!-- leaderboard -->\n", "<!-- /leaderboard -->")
 NOTE = "<!-- figures of the CLIP {} made by {} -->"
@@ -121,7 +121,7 @@ def noted(text: str, lock: Path) -> str:
 def is_of_another_clip(page: Path, lock: Path) -> bool:
     """Whether a page has the figures of another CLIP than the last run here, made in the same way: another
     processor pretrains another one, and both are right."""
-    found = re.search(NOTE.format(r"(\w*)", r"(\w*)"), page.read_text(encoding="utf-8"))
+    found = re.search(NOTE.format(r"(\w*)", r"(\w*)"), read_text(page))
     clip, how = clip_of(lock)
     return found is not None and found[1] != clip and found[2] == how
 
@@ -130,9 +130,9 @@ def put(path: Path, text: str) -> str:
     """A file's text with the table between its marks.
 
     Raises:
-        InputError: the file has no marks.
+        InputError: the file cannot be read, or has no marks.
     """
-    content = path.read_text(encoding="utf-8")
+    content = read_text(path)
     pattern = re.compile(re.escape(MARKS[0]) + r".*?" + re.escape(MARKS[1]), re.DOTALL)
     if not pattern.search(content):
         raise InputError(f"{path}: no {MARKS[0].strip()} … {MARKS[1]} to put the table in")

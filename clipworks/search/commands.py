@@ -100,7 +100,7 @@ def query(
 
         if out is not None:
             make_place(out, page.KINDS)
-        text = " ".join(words or [])
+        text = printable(" ".join(words or []))
         if not text.strip() and image is None:
             raise InputError("give a sentence, --image, or both")
         if text_weight is not None and (image is None or not text.strip()):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from clipworks.clip import pretrained
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import alone, clear_folder
+from clipworks.kit.files import alone, clear_folder, printable
 from clipworks.kit.images import is_picture
 from clipworks.search import approximate, embedding
 from clipworks.search.embedding import Embedder
@@ -71,8 +71,13 @@ def build(
             raise
         # A disk that is not mounted, perhaps: nothing is forgotten for that.
         raise InputError(
-            f"{error}; {folder} was made of it: put it back, or make a new index in another folder"
+            f"{error}; {folder} stays as it is: put back what is missing, or make a new index in another folder"
         ) from None
+    for unit in units:
+        if unit.kind != "files" and isinstance(
+            odd := sources.listable(unit.path.resolve()), Exception
+        ):
+            raise InputError(f"{printable(str(unit.path))}: {odd}")
     if workers and device != "auto":
         raise InputError("--device: with --workers each takes what its machine has; leave it out")
     embedder = Embedder.named(word, batch_size, device, index=folder if shelf else None)
@@ -132,7 +137,13 @@ def _build(
 
 
 def _absolute(word: str) -> str:
-    """A source as the index keeps it. The folder of a pattern is no pattern, whatever its name."""
+    """A source as the index keeps it. The folder of a pattern is no pattern, whatever its name.
+
+    Raises:
+        InputError: it is empty.
+    """
+    if not word:  # Path("") would be the working folder
+        raise InputError("'': no such file or folder, and no file matches it")
     if os.path.lexists(word) or not glob.has_magic(word):
         return str(Path(word).resolve())
     return str(Path(glob.escape(str(Path.cwd())), word))

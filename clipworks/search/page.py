@@ -8,14 +8,14 @@ from jinja2 import Environment
 
 from clipworks.kit import images
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import printable
+from clipworks.kit.files import MARK, printable
 from clipworks.search.index import Found, plain
 from clipworks.tagging.sources import Unit
 
 SIDE = 360  # pixels of a thumbnail's longer side
 KINDS = (".html", ".csv", ".json", ".parquet")
 
-PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">{{ mark|safe }}
 <meta name="viewport" content="width=device-width, initial-scale=1"><title>{{ title }}</title>
 <style>
 body{font:15px/1.5 system-ui,sans-serif;margin:1.5em auto;padding:0 1em;max-width:80em;color:#1a1a1a}
@@ -67,7 +67,7 @@ def _page(found: Sequence[Found], text: str, image: Path | None, count: int, mod
         source, why = _thumbnail(one)
         shown.append({"image": one.image, "cosine": one.cosine, "source": source, "why": why})
     return Environment(autoescape=True).from_string(PAGE).render(
-        title=text or printable(f"Like {image}"), found=shown, count=count, model=model,
+        title=text or printable(f"Like {image}"), mark=MARK, found=shown, count=count, model=model,
         query=images.data_address(images.read(image), SIDE) if image else "",
     )  # fmt: skip
 

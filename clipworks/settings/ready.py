@@ -15,7 +15,7 @@ FOLDER = Path("data/settings")
 # are there may be given.
 FREE = ("ensemble.local_weight", "ensemble.variance", "ensemble.weights", "ensemble.sharpen")
 WHOLE = " taken whole, what is not named goes"
-ENTRIES = ("finetune", "search.rows")
+ENTRIES = ("finetune", "search.rows", "model", "probabilities")
 
 
 def apply(
@@ -50,8 +50,9 @@ def apply(
         parse_yaml_for_update,
     )
 
-    before = params.read_text(encoding="utf-8")
-    content = parse_yaml_for_update(before, str(params))
+    content = parse_yaml_for_update(read_text(params), str(params))
+    if not isinstance(content, dict):
+        raise InputError(f"{params}: holds no sections")
     try:
         wanted = parse_yaml_for_update(
             read_text(file), str(file)
@@ -87,11 +88,12 @@ def _merge(content: Any, wanted: dict[str, Any], prefix: str, file: str) -> Any:
                 f"{file}: {where} is no key of params.yaml; there are {sorted(content)}"
             )
         table = isinstance(value, dict) and isinstance(content[key], dict)
-        whole = where in FREE or (where in ENTRIES and not value.keys() <= content[key].keys())
+        entries = table and where in ENTRIES  # of which some may be new
+        whole = where in FREE or (entries and not value.keys() <= content[key].keys())
         if table and not whole:
             yield from _merge(content[key], value, f"{where}.", file)
         elif content[key] != value:
-            old, new = (list(v) if where in ENTRIES else v for v in (content[key], value))
+            old, new = (list(v) if entries else v for v in (content[key], value))
             yield f"{where}: {_plain(old)} -> {_plain(new)}{WHOLE if table else ''}"
             if value and isinstance(value, list) and isinstance(content[key], list):
                 content[key][:] = list(

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 
 from clipworks.kit.files import read_text, read_yaml
+from clipworks.kit.params import load_whole
 from clipworks.settings.whole import Params
 
 INTRO = """# params.yaml, key by key
@@ -25,6 +26,7 @@ base's values.
 
 def reference(params: Path = Path("params.yaml"), pipeline: Path = Path("dvc.yaml")) -> str:
     """The reference as Markdown."""
+    load_whole(Params, params)  # which says what is wrong with it
     values, comments = read_yaml(params), _comments(read_text(params))
     stages = read_yaml(pipeline)["stages"]
     lines = [INTRO]

@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clipworks.kit.errors import InputError
@@ -90,14 +91,18 @@ def find(words: Sequence[str], *, but: Path | None = None) -> list[Unit]:
             matches = sorted(glob.glob(word, recursive=True))  # noqa: PTH207  (a pattern may be absolute)
             if not matches:
                 raise InputError(f"{word!r}: no such file or folder, and no file matches it")
-            loose = [p for p in map(Path, matches) if not p.is_dir() and not is_packed(p)]
-            units += _runs(Path(), [p.as_posix() for p in loose if is_picture(p.name)])
+            found = [p for p in map(Path, matches) if not p.is_dir()]
+            packed = [p for p in found if is_packed(p)]
+            loose = [
+                p for p in found if p not in packed and (is_picture(p.name) or _is_named_so(p))
+            ]
+            units += _runs(Path(), [p.as_posix() for p in loose])
             for match in map(Path, matches):
                 units += (
                     _folder(match, but)
                     if match.is_dir()
                     else _file(match)
-                    if is_packed(match)
+                    if match in packed
                     else []
                 )
     units = _once(units)
@@ -125,18 +130,21 @@ def _once(units: Sequence[Unit]) -> list[Unit]:
 
 
 def _folder(path: Path, but: Path | None = None) -> list[Unit]:
-    """Images under a folder, all the way down; shards and tables too, but for those of an index. A link
-    that leads nowhere or a pipe stays with its name, to be listed as bad."""
-    found = [name for name in walk(path) if is_picture(name) or is_packed(Path(name))]
+    """Images under a folder, all the way down; shards and tables too, but for those of an index and those
+    that speak of images. A link that leads nowhere or a pipe stays with its name, to be listed as bad."""
+    found = [name for name in walk(path) if is_picture(name) or _is_named_so(Path(name))]
     ours = {Path(name).parent for name in found if re.fullmatch(INDEX, Path(name).name)}
+    written = but and os.path.realpath(but)
     found = [
         name
         for name in found
-        if Path(name).parent not in ours
-        and (but is None or (path / name).absolute() != but.absolute())
+        if Path(name).parent not in ours and os.path.realpath(path / name) != written
     ]
-    loose = [name for name in found if is_picture(name)]
-    packed = [unit for name in found if is_packed(path / name) for unit in _file(path / name)]
+    tables = [
+        name for name in found if is_packed(path / name) and not _speaks_of_images(path / name)
+    ]
+    loose = [name for name in found if not is_packed(path / name)]
+    packed = [unit for name in tables for unit in _file(path / name)]
     if not loose and not packed:
         raise InputError(
             f"{path} holds no images (nor do its sub-folders); known are files such as .jpg, .png, "
@@ -167,8 +175,23 @@ def _file(path: Path) -> list[Unit]:
 
 
 def is_packed(path: Path) -> bool:
-    """Whether a file counts as a shard or a table, by its name."""
+    """Whether a file counts as a shard or a table, by its name; not a pipe, or a link that leads nowhere."""
+    return _is_named_so(path) and os.path.isfile(path)  # noqa: PTH113  (raises nothing)
+
+
+def _is_named_so(path: Path) -> bool:
     return path.name.lower().endswith((*TARS, ".parquet"))
+
+
+def _speaks_of_images(path: Path) -> bool:
+    """Whether a table names images and holds none, as labels and our own results do."""
+    if path.suffix.lower() != ".parquet":
+        return False
+    try:
+        schema = pq.read_schema(path)
+    except (pa.ArrowException, OSError):  # said where it is read
+        return False
+    return "image" in schema.names and is_text(schema.field("image").type)
 
 
 def _members(path: Path, shown: str) -> Iterator[tuple[str, Content | Exception]]:
@@ -226,11 +249,8 @@ def _rows(path: Path, group: int, shown: str) -> Iterator[tuple[str, Content | E
             wanted = [column] if name is None else [column, name]
             place = sum(file.metadata.row_group(i).num_rows for i in range(group))
             for batch in file.iter_batches(batch_size=64, row_groups=[group], columns=wanted):
-                for row in batch.to_pylist():
-                    value = row[column]
-                    content = value.get("bytes") if isinstance(value, dict) else value
-                    own = value.get("path") if isinstance(value, dict) else None
-                    label = row.get(name) if name else own
+                labels = _texts(batch, told)
+                for content, label in zip(_contents(batch, column), labels, strict=True):
                     bare = label in (None, "")
                     called = f"{shown}:{place}" if bare else f"{shown}/{str(label).lstrip('/')}"
                     called += f" (row {place})" if not bare and str(label) in repeated else ""
@@ -238,6 +258,36 @@ def _rows(path: Path, group: int, shown: str) -> Iterator[tuple[str, Content | E
                     yield called, content if content is not None else InputError("the row holds no image (a path alone is not followed)")  # fmt: skip
     except (pa.ArrowException, OSError, IndexError) as error:
         yield f"{shown} (the rest of row group {group})", InputError(f"the table ends in a fault: {error}")  # fmt: skip
+
+
+def _contents(batch: pa.RecordBatch, column: str) -> list[bytes | None]:
+    values = batch.column(column)
+    if pa.types.is_struct(values.type):
+        has = values.type.get_field_index("bytes") >= 0
+        values = pc.struct_field(values, "bytes") if has else pa.nulls(len(values))
+    found: list[bytes | None] = values.to_pylist()
+    return found
+
+
+def _texts(batch: pa.RecordBatch, told: str | None) -> list[str | None]:
+    """A column's values as text, `COLUMN.path` of a struct too; bytes that are no UTF-8 stand as \\xff."""
+    if told is None:
+        return [None] * len(batch)
+    column, inner = (told, "") if told in batch.schema.names else told.rsplit(".", 1)
+    values = batch.column(column)
+    values = pc.struct_field(values, inner) if inner else values
+    if is_text(values.type):
+        values = values.cast(pa.binary())
+    found = values.to_pylist()
+    return [
+        one.decode("utf-8", "backslashreplace") if isinstance(one, bytes) else one and str(one)
+        for one in found
+    ]
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column holds text."""
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def _has_path(schema: pa.Schema, column: str) -> bool:
@@ -253,10 +303,9 @@ def _repeated(path: str, mtime: int, column: str) -> frozenset[str]:
     with pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
             try:
-                values = file.read_row_group(group, columns=[column]).column(0)
+                wanted = file.read_row_group(group, columns=[column]).to_batches()
             except (pa.ArrowException, OSError):
                 continue  # who reads that group says so
-            for value in values.to_pylist():
-                inner = value.get("path") if column.endswith(".path") and value else value
-                (twice if str(inner) in seen else seen).add(str(inner))
+            for label in (label for batch in wanted for label in _texts(batch, column)):
+                (twice if str(label) in seen else seen).add(str(label))
     return frozenset(twice)
