@@ -8,8 +8,8 @@ import typer
 
 from clipworks.kit import tables
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import make_place
 from clipworks.kit.params import MODELS
+from clipworks.kit.places import make_place
 from clipworks.scenes import commands as scenes
 from clipworks.search import commands as search
 from clipworks.tagging import commands as tagging

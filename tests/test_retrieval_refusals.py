@@ -122,7 +122,7 @@ ASKED = "test/test_attribute.txt"
          r"1 pictures cannot be read: own/train/train_images/words\.jpg; replace them, or"),
         ("train/train_label.txt", lambda text: "".join(
             line for line in text.splitlines(keepends=True) if " " in line.split("$")[1] or "," in line),
-         r"complete\.fill: the labels name no type by itself"),
+         r"complete\.fill: there is no type to fill in"),
         (TRUTH, lambda text: text.partition("\n")[2], r"test_label\.txt has no line of \S+ \(1 are missing\)"),
         (TRUTH, lambda text: text + "z.jpg$red Falco\n", r"names 'z\.jpg', which is no picture of the gallery"),
         (TRUTH, lambda text: text + text.partition("\n")[0], r"test_label\.txt, line \d+: .* stands there twice"),

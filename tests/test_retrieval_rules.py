@@ -176,7 +176,7 @@ def test_captions_that_say_more_than_labels_do_stay_as_they_are() -> None:
     assert completion.gaps([], bare) == []
     with pytest.raises(
         InputError,
-        match=r"complete\.fill: the labels name no type by itself, .* take 'type' out of it",
+        match=r"complete\.fill: there is no type to fill in, .* take 'type' out of it",
     ):
         completion.gaps(["A white Falco."], bare)
     assert completion.gaps(["A white Falco."], bare, fill=["colour"])[0].missing == ()

@@ -12,7 +12,7 @@ from test_search import run, seven
 
 from clipworks import Index
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import MARK
+from clipworks.kit.places import MARK
 from clipworks.search import making
 from clipworks.search.shelf import Shelf
 

@@ -17,7 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from clipworks.commands import app
-from clipworks.kit import files, images
+from clipworks.kit import images, places
 from clipworks.kit.errors import InputError
 from clipworks.scenes.classify import class_list
 from clipworks.tagging import page, sources
@@ -176,13 +176,13 @@ def test_a_file_system_without_locks_is_no_other_run(tmp_dir, monkeypatch) -> No
     def none(*_):
         raise OSError(errno.ENOSYS, "Function not implemented")
 
-    monkeypatch.setattr(files.fcntl, "flock", none)
-    with files.alone(tmp_dir / "f"):
+    monkeypatch.setattr(places.fcntl, "flock", none)
+    with places.alone(tmp_dir / "f"):
         pass
     (tmp_dir / "g").write_text("a file")
     with (
         pytest.raises(InputError, match="g cannot be made or written to"),
-        files.alone(tmp_dir / "g"),
+        places.alone(tmp_dir / "g"),
     ):
         pass
 

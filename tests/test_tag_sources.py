@@ -13,7 +13,7 @@ from albums import png, shard, tag
 from PIL import Image
 from test_tagger import FLAT
 
-from clipworks.kit import files
+from clipworks.kit import places
 from clipworks.kit.errors import InputError
 from clipworks.tagging import sources
 
@@ -120,7 +120,7 @@ def test_two_runs_do_not_write_to_one_place(tagger, tmp_dir) -> None:
     (tmp_dir / "album").mkdir()
     (tmp_dir / "album/a.png").write_bytes(png())
     with (
-        files.alone(tmp_dir / "t.csv.parts"),
+        places.alone(tmp_dir / "t.csv.parts"),
         pytest.raises(InputError, match=r"another run is at work in .*t\.csv\.parts; wait for it"),
     ):
         tag(tagger, ["album"], tmp_dir / "t.csv")

@@ -1,27 +1,16 @@
 """Reading text files of people's making: UTF-8 with or without a mark, and errors that name the file."""
 
-import errno
 import json
 import os
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 import yaml
 
 from clipworks.kit.errors import InputError
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 NONE = Path("data/none")  # stands for no file: DVC cannot depend on an empty path
-
-MARK = '<meta name="generator" content="clipworks">'  # in pages that may replace one of their kind
 
 # The compiled loader is ten times as fast, where PyYAML was built with it.
 _BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -59,7 +48,8 @@ def walk(folder: Path) -> list[str]:
     """Files under a folder, all the way down and through linked folders, relative to it, sorted.
 
     What is no plain file (a link that leads nowhere, a pipe) is named too: whoever reads it says so. A
-    folder that is there twice, by links, is walked once.
+    folder that is there twice, by links, is walked once. What is hidden, or a system's own (thumbnails,
+    copies of a notebook, what a Mac puts beside a file), is nobody's picture, and passed over.
 
     Raises:
         InputError: a folder cannot be looked into: what lies there would be missed without a word.
@@ -73,13 +63,20 @@ def walk(folder: Path) -> list[str]:
         )
 
     for top, folders, names in os.walk(folder, followlinks=True, onerror=closed):
+        folders[:] = [name for name in folders if not is_hidden(name)]
         folders.sort(key=lambda name: (Path(top, name).is_symlink(), name))
         if (real := os.path.realpath(top)) in seen:
             folders.clear()
             continue
         seen.add(real)
-        found += [Path(top, name).relative_to(folder).as_posix() for name in names]
+        own = [Path(top, name) for name in names if not is_hidden(name)]
+        found += [path.relative_to(folder).as_posix() for path in own]
     return sorted(found)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file's or a folder's name says that it is not people's own."""
+    return name.startswith(".") or name in ("@eaDir", "__MACOSX")
 
 
 def state(path: Path) -> tuple[str, int, int]:
@@ -95,119 +92,11 @@ def state(path: Path) -> tuple[str, int, int]:
     return str(path), found.st_size, found.st_mtime_ns
 
 
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Work in a folder of one's own, which goes again if nothing was left there; Windows has no such
-    locks, and goes without.
-
-    Raises:
-        InputError: another process is at work there.
-    """
-    make_folder(folder, key="a folder to work in")
-    if fcntl is None:
-        yield
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-        return
-    busy = f"another run is at work in {folder}; wait for it, or write to another place"
-    lock = folder / ".lock"
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            # Some file systems of many machines have no such locks: they go without, as Windows does.
-            if error.errno in (errno.EAGAIN, errno.EACCES):
-                raise InputError(busy) from None
-        if not lock.exists() or not os.path.samestat(os.fstat(file.fileno()), lock.stat()):
-            raise InputError(busy)  # it ended between our two calls, and took its lock with it
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)  # while it is still ours
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
-
-
-def clear_folder(folder: Path) -> None:
-    """Empty a folder that `alone` holds: its lock stays until the work there has ended."""
-    for path in folder.iterdir() if folder.is_dir() else []:
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        elif path.name != ".lock":
-            with suppress(OSError):  # where somebody has it open
-                path.unlink()
-
-
 def check_stored(path: Path, made_by: str = "run the stage that writes it (`dvc repro`)") -> None:
     """Raises InputError where a file that a stage wrote is not there."""
     if not path.is_file():
         what = "is no file" if path.exists() else "does not exist"
         raise InputError(f"{path} {what}; {made_by}")
-
-
-def make_folder(folder: Path, *, key: str = "--out") -> None:
-    """Raises InputError for a folder that cannot be made or written to: now, not after the work."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise InputError(
-            f"{key}: the folder {folder} cannot be made or written to ({error.strerror})"
-        ) from None
-
-
-def make_place(path: Path, kinds: Sequence[str], *, key: str = "--out") -> None:
-    """Make the folder of a file that is to be written.
-
-    Raises:
-        InputError: another kind of file than these suffixes, a folder of that name, a table of images that
-            would be replaced, or see `make_folder`.
-    """
-    if path.suffix not in kinds:
-        raise InputError(f"{key} {path}: what is written is {', '.join(kinds)}")
-    try:
-        is_folder = path.is_dir()
-    except OSError as error:  # a name too long, a closed folder
-        raise InputError(f"{key}: {path} cannot be written: {error.strerror}") from None
-    if is_folder:
-        raise InputError(f"{key}: {path} is a folder; name a file in it")
-    if path.suffix == ".parquet" and path.is_file() and _holds_bytes(path):
-        raise InputError(
-            f"{key}: {path} holds images, which a table of results would replace; name another file"
-        )
-    make_folder(path.parent, key=key)
-
-
-def _holds_bytes(table: Path) -> bool:
-    """Whether a parquet table has a column of bytes, as images are kept; no table of results has."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        fields = pq.read_schema(table)
-    except (pa.ArrowException, OSError):  # what is no whole table
-        return False
-    kinds = [field.type for field in fields]
-    kinds += [part.type for kind in kinds if pa.types.is_struct(kind) for part in kind]
-    return any(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) for kind in kinds)
-
-
-def page_beside(table: Path) -> Path:
-    """Where the page of a table goes that `make_place` approved: beside it, by the same name.
-
-    Raises:
-        InputError: it cannot be written there, or a page lies there that is none of ours.
-    """
-    page = table.with_suffix(".html")
-    make_place(page, (".html",), key="the page beside --out")
-    if page.exists():
-        with page.open("rb") as file:
-            if MARK.encode() not in file.read(1000):
-                raise InputError(
-                    f"--out {table}: its page would replace {page}, which is none of clipworks (or of an old "
-                    "version); move that away, or give the table another name"
-                )
-    return page
 
 
 def read_text(path: Path, *, key: str = "") -> str:

@@ -68,9 +68,14 @@ def _checks(params: Params) -> Iterator[Callable[[], None]]:
     if params.backbone.source == "pretrained":
         yield partial(_pretrained, params.backbone)
     if Path(params.parse.inventory) != NONE:
-        yield partial(Inventory.load, Path(params.parse.inventory), key="parse.inventory")  # type: ignore[misc]
+        yield partial(_inventory, params)
     yield partial(_models, params)
     yield partial(_submit, params)
+
+
+def _inventory(params: Params) -> None:
+    known = Inventory.load(Path(params.parse.inventory), key="parse.inventory")
+    check_fill(known, params.complete.fill)
 
 
 def _device(params: Params) -> None:

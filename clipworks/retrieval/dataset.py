@@ -69,7 +69,14 @@ def gallery(root: Path) -> list[str]:
         InputError: no such folder, or no picture in it.
     """
     folder = images(root, "test")
-    found = sorted(p.name for p in folder.glob("*") if is_picture(p.name))
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder; the gallery's pictures belong there")
+    found = [name for name in files.walk(folder) if is_picture(name)]
+    if deep := [name for name in found if "/" in name]:
+        raise InputError(
+            f"{folder}: {deep[0]} lies in a folder of its own ({len(deep)} do); a submission names pictures alone, "
+            "so put them into one folder"
+        )
     if not found:
         raise InputError(f"{folder} holds no pictures: the gallery is empty")
     files.check_names(found, folder)
@@ -102,6 +109,10 @@ class Truth:
 
     gallery: dict[str, str]
     queries: list[str]
+
+    def unanswered(self) -> list[str]:
+        """Attributes that are asked for, and that no picture shows."""
+        return sorted(set(self.queries) - set(self.gallery.values()))
 
 
 def pairs_text(pairs: Iterable[tuple[str, str]]) -> str:
@@ -138,7 +149,7 @@ def read_truth(folder: Path, images: Sequence[str], queries: Sequence[str]) -> T
 
     Raises:
         InputError: one file of the two, a picture without a line, a line without a picture or without
-            an attribute, or other numbers of queries and attributes.
+            an attribute, other numbers of queries and attributes, or no query that some picture answers.
     """
     gallery, asked = folder / GALLERY_TRUTH, folder / QUERY_TRUTH
     if not gallery.exists() and not asked.exists():
@@ -166,4 +177,10 @@ def read_truth(folder: Path, images: Sequence[str], queries: Sequence[str]) -> T
         )
     if len(wanted) != len(queries):
         raise InputError(f"{asked} has {len(wanted)} attributes for {len(queries)} queries")
-    return Truth({name: shown[name] for name in images}, wanted)
+    truth = Truth({name: shown[name] for name in images}, wanted)
+    if len(none := truth.unanswered()) == len(set(wanted)):
+        raise InputError(
+            f"{asked}: no picture of {gallery.name} shows {none[0]!r}, nor any other attribute that is asked for; "
+            "attributes must match letter by letter"
+        )
+    return truth

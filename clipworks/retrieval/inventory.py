@@ -53,6 +53,10 @@ class Inventory:
         ):
             where = f"{key}: {path}" if key else str(path)
             raise InputError(f"{where}: must hold lists of names under {', '.join(SLOTS)}")
+        if blank := [slot for slot in SLOTS if not all(name.strip() for name in found[slot])]:
+            raise InputError(
+                f"{key or 'inventory'}: {path}: a name under {blank[0]} is empty; every query would hold it"
+            )
         colours, types, brands = (tuple(sorted(found[slot])) for slot in SLOTS)
         return cls(colours, types, brands)
 
@@ -85,8 +89,8 @@ def check_fill(known: Inventory, fill: Iterable[str]) -> None:
     for slot in fill:
         if not getattr(known, f"{slot}s"):
             raise InputError(
-                f"complete.fill: the labels name no {slot} by itself, so there is none to fill in; take {slot!r} "
-                "out of it, or name all of them in a JSON for parse.inventory"
+                f"complete.fill: there is no {slot} to fill in, since the labels name none by itself, or the JSON of "
+                f"parse.inventory none at all; take {slot!r} out of it, or name all of them in that JSON"
             )
 
 

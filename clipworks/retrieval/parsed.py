@@ -12,7 +12,7 @@ from clipworks.kit import tables
 from clipworks.kit.errors import InputError
 from clipworks.kit.tables import Writer
 from clipworks.retrieval import dataset
-from clipworks.retrieval.records import Fault, Kind, Record, check, repeated
+from clipworks.retrieval.records import Fault, Kind, Record, check, repeated, same
 from clipworks.retrieval.records import read as read_lines
 
 SCHEMA = pa.schema(
@@ -39,7 +39,12 @@ def labelled(
     bad = sorted([*bad, *repeated(lines, bad)], key=lambda fault: fault.line)
     if not skip_bad:
         check(bad, path)
-    good = list({record.image: record for record in reversed(good)}.values())[::-1]
+    good = list({same(record.image): record for record in reversed(good)}.values())[::-1]
+    if not good:
+        first = bad[0]
+        raise InputError(
+            f"{path}: none of {len(lines)} lines can be read (line {first.line}: {first.field} {first.why})"
+        )
     files = [dataset.file_of(dataset.images(root, split), record.image) for record in good]
     return good, files, bad
 

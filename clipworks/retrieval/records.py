@@ -4,6 +4,7 @@ A car's attribute is a short phrase (`white Falco.`), a person's is 21 flags of 
 that occur are read alike: with or without a final dot, with or without an article before the phrase.
 """
 
+import posixpath
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +91,7 @@ def phrase_of(attribute: str) -> str:
     """A car's attribute without its article and its final dot."""
     for article in ARTICLES:
         attribute = attribute.removeprefix(article)
-    return attribute.removesuffix(".").strip()
+    return " ".join(attribute.removesuffix(".").split())
 
 
 def check(faults: Sequence[Fault], file: object) -> None:
@@ -110,6 +111,12 @@ def repeated(lines: Iterable[str], faults: Sequence[Fault]) -> list[Fault]:
     found = []
     for number, line in enumerate(lines, start=1):
         image = line.partition("$")[0].strip()
-        if image and number not in bad and seen.setdefault(image, number) != number:
-            found.append(Fault(number, "image", f"{image!r} stands in line {seen[image]} already"))
+        key = same(image)
+        if image and number not in bad and seen.setdefault(key, number) != number:
+            found.append(Fault(number, "image", f"{image!r} stands in line {seen[key]} already"))
     return found
+
+
+def same(image: str) -> str:
+    """What all names of a picture have in common: the organisers leave .jpg out of some."""
+    return posixpath.normpath(image).removesuffix(".jpg")

@@ -163,6 +163,8 @@ def _rows(params: Params, split: Split) -> None:
             rows.check_prompts(recipes.get(row, fixed), built)
         except InputError as error:
             raise InputError(f"{key}: the row {row!r} cannot be made: {error}") from None
+        if key != "ensemble":  # whose factors have keys of their own
+            _factors(params, recipes.get(row, fixed), f"{key}: the row {row!r}")
     painted = params.world.miniature.validation > 0
     labelled = painted if _painted(params) else split("validation").labels
     if params.evaluate.row == rows.VALIDATION and not labelled:
@@ -170,6 +172,17 @@ def _rows(params: Params, split: Split) -> None:
             f"evaluate.row: {rows.VALIDATION!r} is chosen on labels of validation pictures, and there are none; "
             "choose another row"
         )
+
+
+def _factors(params: Params, recipe: Recipe, what: str) -> None:
+    """Raises InputError where a recipe sharpens as no cached picture is."""
+    for name, factor in recipe.sharpen.items():
+        cached = params.probabilities[name].sharpen if name in params.probabilities else [factor]
+        if recipe.weights.get(name) and factor not in cached:
+            raise InputError(
+                f"{what} looks at pictures sharpened by {factor:g}; add it to probabilities.{name}.sharpen "
+                f"({cached}), or choose another row"
+            )
 
 
 def _memory(params: Params, split: Split, prompts: int) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from clipworks.kit.files import make_place, page_beside
+from clipworks.kit.places import make_place, page_beside
 
 submissions = typer.Typer(
     no_args_is_help=True, help="Submission files of a contest (id_idx,label)."

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import make_folder
+from clipworks.kit.places import make_folder
 from clipworks.scenes import drawing, submissions
 
-WRITTEN = {"agreement.csv", "agreement.png", "runs.csv", "vote.csv"}
+FIRST = "agreement.csv"
+WRITTEN = {FIRST, "agreement.png", "runs.csv", "vote.csv"}
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:
@@ -47,12 +48,16 @@ def compare(paths: Sequence[Path], out: Path) -> tuple[pd.DataFrame, str]:
             files that no comparison wrote.
     """
     _check_place(out)
+    if inside := [path for path in paths if path.resolve().parent == out.resolve()]:
+        raise InputError(
+            f"--out: {out} holds {inside[0].name}, which is compared; name another folder"
+        )
     runs, names = submissions.read_all(paths), short_names(paths)
     agreement = submissions.agreement(runs)
     found = table(names, runs)
     make_folder(out)
     frame = pd.DataFrame(agreement, index=names, columns=names)
-    frame.to_csv(out / "agreement.csv", lineterminator="\n")
+    frame.to_csv(out / FIRST, lineterminator="\n")
     found.to_csv(out / "runs.csv", index=False, lineterminator="\n")
     submissions.write(out / "vote.csv", submissions.vote(runs)[0].tolist())
     title = f"pictures of {runs.shape[1]:,} with the same label"
@@ -63,7 +68,7 @@ def compare(paths: Sequence[Path], out: Path) -> tuple[pd.DataFrame, str]:
 def _check_place(out: Path) -> None:
     """An earlier comparison may be replaced, a submission of the same name not."""
     there = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    if there and there != WRITTEN:
+    if there and not (FIRST in there and there <= WRITTEN):  # a killed one may lack the rest
         raise InputError(
             f"--out: {out} holds other files, such as {min(there)}; a comparison needs a folder of its own (it "
             f"writes {', '.join(sorted(WRITTEN))})"

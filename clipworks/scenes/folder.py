@@ -7,6 +7,7 @@
 A picture's row id is its position in natural order, in which 2.jpg comes before 10.jpg.
 """
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from clipworks.kit import tables
+from clipworks.kit.classes import folded
 from clipworks.kit.errors import InputError
 from clipworks.kit.files import NONE, check_names, walk
 from clipworks.kit.images import is_picture
@@ -83,8 +85,11 @@ def read_classes(path: Path) -> tuple[str, ...]:
     names = tables.read_json(path)
     if not isinstance(names, list) or len(names) < 2 or not all(isinstance(n, str) for n in names):
         raise InputError(f"{path} must be a JSON list of at least two class names")
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    low = [folded(name) for name in names]
+    if twice := sorted({name for name in names if low.count(folded(name)) > 1}):
         raise InputError(f"{path} names {twice} twice")
+    if "" in [name.strip() for name in names]:
+        raise InputError(f"{path}: a class needs a name, and one is empty")
     return tuple(names)
 
 
@@ -145,7 +150,7 @@ def read_split(params: Folders, split: str) -> Listed:
     """List the folder of a split; without a validation folder that split has no pictures.
 
     Raises:
-        InputError: the validation folder has other classes than the test folder, or is the same.
+        InputError: the validation folder has other classes than the test folder, or pictures of it.
     """
     if Path(params.test) == NONE:
         raise InputError(f"world.folder.test: {NONE} stands there; give a folder of pictures")
@@ -160,6 +165,12 @@ def read_split(params: Folders, split: str) -> Listed:
             f"be chosen on the test; give {NONE} for no validation split"
         )
     found = read(Path(params.validation))
+    own = {os.path.realpath(test.folder / name) for name in test.images}
+    if both := [one for one in found.images if os.path.realpath(found.folder / one) in own]:
+        raise InputError(
+            f"world.folder: {both[0]} of validation is a picture of the test too ({len(both)} are), so what is chosen "
+            "would be chosen on the test; keep them apart"
+        )
     if found.classes != test.classes:
         raise InputError(
             f"world.folder: {params.validation} has the classes {list(found.classes)}, "

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment
 
 from clipworks.kit import images
-from clipworks.kit.files import MARK
+from clipworks.kit.places import MARK
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -160,6 +160,12 @@ def read_file(path: Path) -> PromptFile:
                 f"prompts file {path}: {odd} of group {group!r} has a bracket without its other half, or one "
                 "within another; write [a|b] for either"
             )
+    for label, sentences in found.sentences.items():
+        if odd := [one for one in sentences if not one.strip() or set("[]{}") & set(one)]:
+            raise InputError(
+                f"prompts file {path}: sentences of {label!r} are taken as they stand, and {odd} are empty or hold "
+                "brackets; {} and [a|b] belong to templates"
+            )
     for group, places in found.imagenet.items():
         if places != "all" and (far := [i for i in places if not 0 <= i < IMAGENET_TEMPLATES]):
             raise InputError(f"prompts file {path}: {group!r} lists {far}; allowed are 0 to 79")

@@ -1,5 +1,6 @@
 """Submission files: written, refused by name, and compared with one another."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,12 +51,13 @@ def read(
     if not path.is_file():
         raise InputError(f"{what} {path} does not exist, or is no file")
     try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        # As text, whatever the name: pandas would unpack what is called .gz.
+        frame = pd.read_csv(io.StringIO(read_text(path)), dtype=str, keep_default_na=False)
     except pd.errors.EmptyDataError:
         raise InputError(
             f"{what} {path} is empty; its header must be {','.join(HEADER)!r}"
         ) from None
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
+    except pd.errors.ParserError as error:
         raise InputError(f"{what} {path} is no csv file: {error}") from None
     if not isinstance(frame.index, pd.RangeIndex):  # what pandas makes of further fields
         raise InputError(

@@ -8,7 +8,8 @@ import typer
 from typer.core import TyperGroup
 
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import make_folder, make_place, printable
+from clipworks.kit.files import printable
+from clipworks.kit.places import make_folder, make_place
 
 DEFAULT = Path("images.index")
 

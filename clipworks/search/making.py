@@ -8,8 +8,9 @@ from pathlib import Path
 
 from clipworks.clip import pretrained
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import alone, clear_folder, printable
+from clipworks.kit.files import printable
 from clipworks.kit.images import is_picture
+from clipworks.kit.places import alone, clear_folder
 from clipworks.search import approximate, embedding
 from clipworks.search.embedding import Embedder
 from clipworks.search.shelf import ABOUT, FORM, About, Shelf

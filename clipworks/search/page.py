@@ -8,7 +8,8 @@ from jinja2 import Environment
 
 from clipworks.kit import images
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import MARK, printable
+from clipworks.kit.files import printable
+from clipworks.kit.places import MARK
 from clipworks.search.index import Found, plain
 from clipworks.tagging.sources import Unit
 

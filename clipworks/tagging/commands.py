@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import make_place, printable
+from clipworks.kit.files import printable
+from clipworks.kit.places import make_place
 
 TAGGER = Path("models/tagger.safetensors")
 TEMPLATES = "80 templates, no training"

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from clipworks.kit.ahead import ahead
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import clear_folder
+from clipworks.kit.places import clear_folder
 from clipworks.tagging import thresholds
 from clipworks.tagging.eye import Eye, Judged, Seeing
 from clipworks.tagging.sources import Content, Unit

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment
 
 from clipworks.kit import images
-from clipworks.kit.files import MARK
+from clipworks.kit.places import MARK
 from clipworks.tagging.sources import Unit
 from clipworks.tagging.table import Line
 

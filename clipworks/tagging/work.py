@@ -10,7 +10,7 @@ from clipworks.clip import pretrained
 from clipworks.kit import runtime
 from clipworks.kit.classes import read_classes
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import alone, make_place, page_beside
+from clipworks.kit.places import alone, make_place, page_beside
 from clipworks.tagging import job, page, sources, table, thresholds
 from clipworks.tagging.eye import Seeing
 from clipworks.tagging.job import Parts

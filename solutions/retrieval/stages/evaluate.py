@@ -37,6 +37,10 @@ def main() -> None:
     validation = evaluation.on_validation(PARSED / "val.parquet", FOUND / "validation.safetensors")
     truth, judged = dataset.read_truth(TRUTH, names, texts), {}
     if truth is not None:
+        if none := truth.unanswered():
+            print(
+                f"evaluate: warning: no picture shows {none[:5]} ({len(none)} in all): AP 0, in every row"
+            )
         shown = list(truth.gallery.values())
         judged = {row: measures.Judged.of(top, shown, truth.queries) for row, top in places.items()}
         ap = {row: measures.average_precision(one) for row, one in judged.items()}
