@@ -150,12 +150,22 @@ ALIKE, MATRIX = torch.zeros(1, 3, 2), torch.tensor([[0.0, 0.5], [1.0, 0.0]])
         ({"window_weight": 2.0, "local_weight": 3.0}, [31.0 + 10 + 180, 62.0 + 0 + 300]),
         # Local logits gain what the other class gives: 10 + 20, 20 + 0.5 · 10.
         ({"cooccurrence_weight": 1.0}, [31.0, 27.0]),
-        ({"standardise": "image"}, [-(0.5**0.5), 0.5**0.5]),
-        ({"standardise": "windows"}, [-(2**0.5), 2**0.5]),
+        # Of two classes nothing would be left but which of them is the higher.
+        ({"standardise": "image"}, [11.0, 22.0]),
+        ({"standardise": "windows"}, [11.0, 22.0]),
     ],
 )
 def test_a_models_logits_by_hand(changes, expected) -> None:
     found = recipes.model_logits(LOGITS, ALIKE, plain(**changes), MATRIX)
+    torch.testing.assert_close(found, torch.tensor([expected]))
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"), [("image", [-1.0, 1.0, 0.0]), ("windows", [-2.0, 2.0, 0.0])]
+)
+def test_logits_of_three_classes_are_standardised_by_hand(how, expected) -> None:
+    logits = torch.cat([LOGITS, LOGITS.mean(dim=-1, keepdim=True)], dim=-1)
+    found = recipes.model_logits(logits, ALIKE, plain(standardise=how), torch.zeros(3, 3))
     torch.testing.assert_close(found, torch.tensor([expected]))
 
 

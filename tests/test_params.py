@@ -79,6 +79,15 @@ def test_a_wrong_choice_lists_what_is_allowed(tmp_path: Path) -> None:
         load("ensemble", Ensemble, path)
 
 
+@pytest.mark.parametrize("key", ["cooccurrence_models", "weights"])
+def test_default_is_no_model_where_models_are_named(tmp_path, key: str) -> None:
+    value = {"default": 1.0} if key == "weights" else ["default"]
+    with pytest.raises(
+        ValueError, match=r"no model \['default'\]; .*local_weight and variance alone"
+    ):
+        load("ensemble", Ensemble, changed(tmp_path, f"ensemble.{key}", value))
+
+
 def test_a_contradiction_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="save: teacher needs ema: true"):
         load("train.base", TrainModel, changed(tmp_path, "train.base.save", "teacher"))
@@ -183,6 +192,8 @@ def test_no_value_of_any_key_ends_the_check_in_a_traceback(monkeypatch, solution
 def test_settings_for_a_model_that_is_none_are_refused(tmp_path, key: str) -> None:
     value = {"default": "once"} if key == "variance" else {"default": 1.0}
     value["bsae"] = value["default"]
+    if key == "weights":
+        value["base"] = value.pop("default")  # which would mean nothing there
     path = changed(tmp_path, f"ensemble.{key}", value)
     with pytest.raises(ValueError, match=r"no model \['bsae'\]; there are \['base'"):
         load("ensemble", Ensemble, path)

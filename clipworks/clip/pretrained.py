@@ -70,7 +70,8 @@ def _check_file(path: Path, named: bool, activation: Activation, key: str) -> bo
         raise InputError(
             f"{key}.checkpoint: {path} is no whole file of weights; give safetensors or a state dict of PyTorch"
         )
-    return _chosen(activation, beside or named or None, path, key)
+    quick = None if beside is None else bool(beside["model_cfg"].get("quick_gelu", False))
+    return _chosen(activation, (named or None) if quick is None else quick or named, path, key)
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -113,12 +114,19 @@ def _chosen(
     return known
 
 
-def _beside(path: Path) -> bool | None:
-    """What an open_clip config beside a checkpoint says; None where there is none."""
+def _beside(path: Path) -> dict[str, Any] | None:
+    """The open_clip config beside a checkpoint; None where there is none."""
     config = path.parent / CONFIG
-    if not config.exists():
-        return None
-    return bool(read_config(config)["model_cfg"].get("quick_gelu", False))
+    return read_config(config) if config.exists() else None
+
+
+def resize_mode(name: str, tag: str, checkpoint: Path | None) -> str:
+    """How a CLIP's pictures are resized ("shortest" where nobody says), known without its weights."""
+    if checkpoint is None:
+        return str(get_pretrained_cfg(name, tag).get("resize_mode") or "shortest")
+    return str(
+        ((_beside(checkpoint) or {}).get("preprocess_cfg") or {}).get("resize_mode", "shortest")
+    )
 
 
 def _check_text(name: str, config: dict[str, Any], key: str) -> None:
@@ -156,7 +164,12 @@ def load(
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         part = "pretrained" if checkpoint is None else "checkpoint"
         raise InputError(f"{key}.{part}: {source} cannot be loaded as {name}: {first}") from None
-    return model, config, dict(open_clip.get_model_preprocess_cfg(model))
+    preprocess = dict(open_clip.get_model_preprocess_cfg(model))
+    if checkpoint is not None and (
+        beside := _beside(checkpoint)
+    ):  # knows what a bare file does not
+        preprocess |= beside["preprocess_cfg"]
+    return model, config, preprocess
 
 
 def named(word: str) -> Backbone:

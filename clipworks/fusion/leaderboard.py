@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from clipworks.fusion import weighing
 from clipworks.fusion.params import Ensemble
@@ -93,10 +94,13 @@ def score_way(
     images: list[str] = []
     parts: list[list[Tensor]] = []
     windows: list[list[Tensor]] = []
+    bar = tqdm(desc=f"ensemble {folder.name}", unit="image", delay=3, mininterval=1, leave=False)
     for names, logits, decided in _by_threads(score, read(folder)):
         images += names
         parts.append(logits)
         windows.append(decided)
+        bar.update(len(names))
+    bar.close()
     if not images:
         raise InputError(f"{folder} holds no image; {folder.parent}/bad_images.json says why")
     done = {row.name: torch.cat(each) for row, *each in zip(simple, *parts, strict=True)}

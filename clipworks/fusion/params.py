@@ -44,7 +44,9 @@ class Ensemble(Section):
         for name in ("local_weight", "variance"):
             if "default" not in getattr(self, name):
                 raise InputError(f"{name} needs an entry 'default'")
-        named = {*self.local_weight, *self.variance, *self.cooccurrence_models, *self.weights}
-        if unknown := sorted(named - {*MODELS, "default"}):
-            raise InputError(f"no model {unknown}; there are {list(MODELS)}")
+        others = {*self.local_weight, *self.variance} - {"default"}
+        if unknown := sorted((others | {*self.cooccurrence_models, *self.weights}) - {*MODELS}):
+            raise InputError(
+                f"no model {unknown}; there are {list(MODELS)} ('default' in local_weight and variance alone)"
+            )
         return self

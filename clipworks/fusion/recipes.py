@@ -65,7 +65,7 @@ def model_logits(
         if recipe.local_weight:
             fused = _fuse(local, similarities, recipe)
             total = total + recipe.window_weight * recipe.local_weight * fused
-    return weighing.standardise(total) if recipe.standardise == "image" else total
+    return _standardised(total) if recipe.standardise == "image" else total
 
 
 def spoken(
@@ -96,7 +96,7 @@ def _branches(logits: Tensor, recipe: Recipe, conditional: Tensor) -> tuple[Tens
     if recipe.cooccurrence_weight:
         local = weighing.add_cooccurrence(local, conditional, recipe.cooccurrence_weight)
     if recipe.standardise == "windows":
-        both, local = weighing.standardise(both), weighing.standardise(local)
+        both, local = _standardised(both), _standardised(local)
     return both, local
 
 
@@ -114,3 +114,8 @@ def _fuse(logits: Tensor, similarities: Tensor, recipe: Recipe) -> Tensor:
         top_k=recipe.top_k,
         temperature=recipe.temperature,
     )
+
+
+def _standardised(logits: Tensor) -> Tensor:
+    """Two classes stay as they are: standardised, nothing would be left but which of them is the higher."""
+    return weighing.standardise(logits) if logits.shape[-1] > 2 else logits

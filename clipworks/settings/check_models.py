@@ -43,6 +43,12 @@ def _backbone(params: Params, names: list[str]) -> None:
     file = None if Path(section.checkpoint) == NONE else Path(section.checkpoint)
     pretrained.check(section.model, section.pretrained, file, section.activation)
     pretrained.check_dense(section.model)
+    resized = pretrained.resize_mode(section.model, section.pretrained, file)
+    if "maps" in params.infer.windows and resized != "shortest":
+        raise InputError(
+            f"infer.windows: {section.model} resizes pictures by {resized!r}; maps have the centre squares of "
+            "'shortest' only: use crops"
+        )
     if file is None:
         pretrained.check_reachable(section.model, section.pretrained)
 
@@ -96,7 +102,7 @@ def _starts(params: Params) -> None:
                     f"train.{model}.start: goes in a circle: {' -> '.join([*seen, other])}"
                 )
             before: TrainModel = getattr(params.train, other)
-            for key in ("contexts", "class_specific"):
+            for key in ("contexts", "class_specific", "name_position"):
                 here, there = getattr(one, key), getattr(before, key)
                 if here != there:
                     raise InputError(

@@ -64,6 +64,11 @@ class Schedule(Section):
             raise InputError(
                 f"warmup_epochs {self.warmup_epochs} leaves nothing of {self.epochs} epochs"
             )
+        if self.warmup == "constant" and not self.warmup_lr and self.warmup_epochs >= self.stop:
+            raise InputError(
+                f"warmup_lr 0 for {self.warmup_epochs} epochs, and training stops after {self.stop}: nothing would "
+                "be learned"
+            )
         return self
 
 
