@@ -1,6 +1,6 @@
 """Wrong things of every kind: each ends as one message that says what, where and what to do instead.
 
-The table lies in bad_params.py (what the check of params.yaml refuses), bad_inputs.py (what else
+The table lies in bad_params.py and bad_files.py (what the check of params.yaml refuses), bad_inputs.py (what else
 people give), bad_replies.py (chat models), bad_outputs.py and bad_forms.py (what stages
 find).
 """
@@ -15,7 +15,8 @@ import bad_inputs  # noqa: F401  (fills the table)
 import bad_outputs  # noqa: F401
 import bad_replies  # noqa: F401
 import pytest
-from bad_params import FILES, PARAMS
+from bad_files import FILES
+from bad_params import PARAMS
 from bad_world import MADE, World
 from PIL import Image
 from typer.testing import CliRunner

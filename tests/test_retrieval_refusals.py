@@ -105,68 +105,6 @@ def test_what_cannot_work_is_said_before_anything_runs(street, changes, message)
         run("check")
 
 
-TRUTH = "test/test_label.txt"
-ASKED = "test/test_attribute.txt"
-
-
-@pytest.mark.parametrize(
-    ("file", "change", "message"),
-    [
-        ("val/val_label.txt", lambda _: "\n", r"val_label\.txt holds no line; it must hold image\$attribute"),
-        ("val/val_label.txt", lambda text: text + "../x.jpg$red Falco.$A red Falco.\n",
-         r"line \d+: image '\.\./x\.jpg' leads out of the picture folder"),
-        ("train/train_label.txt", lambda text: text + "none.jpg$red Falco.$A red Falco.\n",
-         r"train_images/none\.jpg does not exist, but the labels name it"),
-        ("train/train_images/empty.jpg", lambda _: "", r"train_images/empty\.jpg is empty \(0 bytes\), and the"),
-        ("train/train_images/words.jpg", lambda _: "no picture",
-         r"1 pictures cannot be read: own/train/train_images/words\.jpg; replace them, or"),
-        ("train/train_label.txt", lambda text: "".join(
-            line for line in text.splitlines(keepends=True) if " " in line.split("$")[1] or "," in line),
-         r"complete\.fill: there is no type to fill in"),
-        (TRUTH, lambda text: text.partition("\n")[2], r"test_label\.txt has no line of \S+ \(1 are missing\)"),
-        (TRUTH, lambda text: text + "z.jpg$red Falco\n", r"names 'z\.jpg', which is no picture of the gallery"),
-        (TRUTH, lambda text: text + text.partition("\n")[0], r"test_label\.txt, line \d+: .* stands there twice"),
-        (TRUTH, lambda text: text.replace("$", " "), r"test_label\.txt, line 1: an image\$attribute is expected"),
-        (ASKED, lambda text: "red Falco\n" + text, r"test_attribute\.txt has \d+ attributes for \d+ queries"),
-        (ASKED, lambda text: "\n" + text, r"test_attribute\.txt, line 1: an attribute is expected"),
-        (ASKED, None, r"test_label\.txt lies without test_attribute\.txt; give both, or neither"),
-        ("test/test_text.txt", lambda _: "", r"test_text\.txt holds no query"),
-        ("train/train_label.txt", lambda text: "".join(text.splitlines(keepends=True)[:5]),
-         r"finetune\.\w+: a step takes 12 x 1 pictures, and there are 5 to train on; lower batch_size"),
-        ("val/val_label.txt", lambda text: text.rpartition("$")[0] + "$This is a .\n",
-         r"val_label\.txt: .*\n  line \d+: caption says nothing: 'This is a \.'"),
-    ],
-)  # fmt: skip
-def test_a_folder_of_ones_own_is_looked_over_before_anything_runs(
-    street, file, change, message
-) -> None:
-    own = Path("own")
-    shutil.copytree("data/world/dataset", own)
-    for name in (TRUTH, ASKED):
-        shutil.copy(Path("data/world/truth", Path(name).name), own / name)
-    set_params(street, {"world.source": "folder", "world.folder": "own"})
-    run("check")
-    path = own / file
-    if change is None:
-        path.unlink()
-    else:
-        path.write_text(change(path.read_text() if path.exists() else ""))
-    if path.suffix == ".jpg":
-        with (own / "train/train_label.txt").open("a") as labels:
-            labels.write(f"{path.name}$red Falco.$A red Falco.\n")
-    with pytest.raises(InputError, match=message):
-        run("check")
-
-
-def test_a_folder_one_level_off_is_told_what_it_lacks(street) -> None:
-    set_params(street, {"world.source": "folder", "world.folder": "data/world"})
-    with pytest.raises(
-        InputError,
-        match=r"data/world has no folder train/train_images, val/val_images, test/test_im",
-    ):
-        run("check")
-
-
 FOUND = "data/search/test.safetensors"
 
 

@@ -58,6 +58,8 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
      r"1 pictures cannot be read: broken/b/1\.jpg; replace them"),
     ("pictures of a phone", {"world.source": "folder", "world.folder.test": "phone"},
      r"1 pictures cannot be read: phone/b/2\.HEIC; replace them"),
+    ("a row to hand in that needs a factor", {"probabilities.narrow.sharpen": [2.0], "submit.row": "blur"},
+     r"submit\.row: the row 'blur' looks at pictures sharpened by 1; add it to probabilities\.narrow\.sharpen"),
     ("a folder that is not there", {"world.source": "folder", "world.folder.test": "mine"},
      r"'mine' is no folder"),
 ]  # fmt: skip

@@ -10,6 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from clipworks.commands import app
+from clipworks.kit.errors import InputError
 from clipworks.scenes import comparison, submissions
 
 
@@ -147,6 +148,33 @@ def test_a_comparison_replaces_an_earlier_one_and_nothing_else(tmp_path) -> None
     code, text = call("submissions", "compare", mine, *paths[1:], "--out", tmp_path)
     assert code == 1 and "a comparison needs a folder of its own (it writes agreement.csv" in text
     assert mine.read_bytes() == before
+
+
+def test_what_is_compared_is_not_written_over_and_a_killed_comparison_can_be_repeated(
+    tmp_path,
+) -> None:
+    files, out = runs(tmp_path), tmp_path / "c"
+    comparison.compare(files, out)
+    vote = (out / "vote.csv").read_bytes()
+    with pytest.raises(
+        InputError, match=r"holds vote\.csv, which is compared; name another folder"
+    ):
+        comparison.compare([out / "vote.csv", *files], out)
+    assert (out / "vote.csv").read_bytes() == vote
+    for name in ("agreement.png", "runs.csv", "vote.csv"):  # as a kill leaves it
+        (out / name).unlink()
+    comparison.compare(files, out)
+    assert (out / "vote.csv").read_bytes() == vote
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zip", ".xz", ".tar", ".zst"])
+def test_a_submission_is_text_whatever_its_name(tmp_path, suffix: str) -> None:
+    path = tmp_path / f"s.csv{suffix}"
+    path.write_text(",".join(submissions.HEADER) + "\n0,1\n")
+    assert submissions.read(path).tolist() == [1]
+    path.write_bytes(b"\x1f\x8b\xff")
+    with pytest.raises(InputError, match="is not UTF-8"):
+        submissions.read(path)
 
 
 def test_runs_of_equal_names_are_told_apart_by_their_folders() -> None:

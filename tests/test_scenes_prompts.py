@@ -62,6 +62,15 @@ def test_a_class_without_sentences_is_allowed_and_counted(tmp_path) -> None:
             {"templates": {"own": ["a [[big|red] {}|{}]"]}},
             "without its other half, or one within another",
         ),
+        (
+            {"sentences": {"street": ["a {} at night"]}},
+            r"sentences of 'street' are taken as they stand",
+        ),
+        (
+            {"sentences": {"street": ["a [big|small] street"]}},
+            r"and \['a \[big\|small\] street'\] are empty or hold",
+        ),
+        ({"sentences": {"street": [" "]}}, r"and \[' '\] are empty"),
         ({"imagenet": {"few": [80]}}, r"'few' lists \[80\]; allowed are 0 to 79"),
         ({"imagenet": {"name": "all"}}, r"group \['name'\] stands there twice"),
         ({"sentences": ["hay"]}, "prompts.yaml: sentences has another form .*dictionary"),

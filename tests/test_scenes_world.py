@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from clipworks.kit import images
+from clipworks.kit.errors import InputError
 from clipworks.miniature.params import Scene
 from clipworks.scenes import folder, painting, sharpening, submissions
 from clipworks.scenes.params import Folders, Miniature
@@ -68,6 +69,11 @@ def test_a_folder_per_class_gives_classes_and_labels(tmp_path) -> None:
         (lambda p: contest(p) and (p / "classes.json").write_text('["a"]'), "at least two"),
         (lambda p: contest(p) and (p / "classes.json").write_text('["a", "a"]'), r"\['a'\] twice"),
         (lambda p: contest(p) and (p / "classes.json").write_text("{"), r"classes\.json"),
+        (
+            lambda p: contest(p) and (p / "classes.json").write_text('["a", "A"]'),
+            r"\['A', 'a'\] twice",
+        ),
+        (lambda p: contest(p) and (p / "classes.json").write_text('["a", " "]'), "one is empty"),
         (lambda p: contest(p) and picture(p / "x.jpg"), r"x\.jpg lies beside Scene/.* \(1 do\)"),
         (
             lambda p: contest(p) and picture(p / "Scene/A/1.jpg"),
@@ -98,6 +104,38 @@ def test_validation_needs_the_same_classes_and_may_be_left_out(tmp_path) -> None
         folder.read_split(params, "validation")
     none = Folders(test=str(test), validation="data/none")
     assert folder.read_split(none, "validation").images == ()
+
+
+def test_validation_shares_no_picture_with_the_test(tmp_path) -> None:
+    for name in ("sea/0.jpg", "sea/1.jpg", "farm/0.jpg"):
+        picture(tmp_path / "t" / name)
+    for name in ("sea", "farm"):
+        (tmp_path / "v" / name).mkdir(parents=True)
+        picture(tmp_path / "v" / name / "own.jpg")
+    (tmp_path / "v/sea/again.jpg").symlink_to(tmp_path / "t/sea/1.jpg")
+    params = Folders(test=str(tmp_path / "t"), validation=str(tmp_path / "v"))
+    with pytest.raises(
+        InputError, match=r"sea/again\.jpg of validation is a picture of the test too \(1 are\)"
+    ):
+        folder.read_split(params, "validation")
+    (tmp_path / "v/sea/again.jpg").unlink()
+    assert len(folder.read_split(params, "validation").images) == 2
+
+
+def test_what_a_system_hides_is_no_picture_and_no_class(tmp_path) -> None:
+    for name in ("sea/0.jpg", "farm/0.jpg"):
+        picture(tmp_path / name)
+    hidden = (
+        ".thumbnails/a.jpg",
+        "@eaDir/sea/0.jpg",
+        "sea/._0.jpg",
+        "sea/.ipynb_checkpoints/0.jpg",
+        "__MACOSX/b/0.jpg",
+    )
+    for name in hidden:
+        picture(tmp_path / name)
+    found = folder.read(tmp_path)
+    assert found.classes == ("farm", "sea") and found.images == ("farm/0.jpg", "sea/0.jpg")
 
 
 def test_a_broken_picture_is_named_and_every_mode_becomes_rgb(tmp_path) -> None:
