@@ -59,6 +59,8 @@ def test_a_template_with_a_fault_is_refused_before_anything_is_asked(
     tmp_path, name, text, message
 ) -> None:
     shutil.copytree(ROOT / "data/templates", tmp_path / "t")
+    (tmp_path / "t/notes.txt").write_text("{{ labels }}")  # which nobody uses
+    assert read_templates(tmp_path / "t")
     (tmp_path / f"t/{name}.txt").write_text(text)
     with pytest.raises(InputError, match=message):
         read_templates(tmp_path / "t")

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -165,3 +166,18 @@ def test_a_journal_that_is_damaged_in_its_middle_is_told_by_its_name(tmp_path) -
     path.write_bytes(stored)
     with pytest.raises(InputError, match=r"caption\.sqlite: the journal .*malformed.*asked again"):
         Journal(path).ask(Counting(), requests, label="l")
+
+
+def test_a_journal_that_another_run_writes_is_not_to_be_moved_away(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "caption.sqlite"
+    with Journal(path) as journal:
+        journal._connection.execute("pragma busy_timeout = 10")
+        other = sqlite3.connect(path)
+        other.execute("begin exclusive")
+        with pytest.raises(
+            InputError, match=r"cannot be written .*locked.*; wait for the other run"
+        ):
+            journal.ask(Counting(), [request("a")], label="l")
+        other.rollback()
+        other.close()
+        assert journal.ask(Counting(), [request("a")], label="l")[0].text == "A"

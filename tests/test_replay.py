@@ -104,6 +104,14 @@ def test_recordings_are_found_however_their_names_and_lines_are_written(tmp_path
         list(replay.recordings(tmp_path))
 
 
+@pytest.mark.parametrize("mark", ["1: ", "Sentence 1: ", "**1.** ", "1、", "(1) ", "1)", "• "])
+def test_a_sentence_of_a_list_loses_its_mark_and_no_more(tmp_path, mark: str) -> None:
+    sentences = [f"{mark}a dog waits on platform 2. People wait", "a cat"]
+    (tmp_path / "a.json").write_text(json.dumps({"0": sentences}))
+    (one,) = replay.recordings(tmp_path)
+    assert [i.text for i in items(one.text)] == ["a dog waits on platform 2. People wait", "a cat"]
+
+
 def test_half_of_a_sign_in_a_reply_is_a_question_mark() -> None:
     for reply in (r'{"sentences": ["a dog \ud83d sits"]}', r'["a dog \ud83d sits", "a ca'):
         assert items(reply)[0].text == "a dog ? sits"

@@ -150,7 +150,7 @@ def test_a_comparison_replaces_an_earlier_one_and_nothing_else(tmp_path) -> None
     assert mine.read_bytes() == before
 
 
-def test_what_is_compared_is_not_written_over_and_a_killed_comparison_can_be_repeated(
+def test_what_is_compared_is_not_written_over(
     tmp_path,
 ) -> None:
     files, out = runs(tmp_path), tmp_path / "c"
@@ -161,10 +161,13 @@ def test_what_is_compared_is_not_written_over_and_a_killed_comparison_can_be_rep
     ):
         comparison.compare([out / "vote.csv", *files], out)
     assert (out / "vote.csv").read_bytes() == vote
-    for name in ("agreement.png", "runs.csv", "vote.csv"):  # as a kill leaves it
-        (out / name).unlink()
-    comparison.compare(files, out)
-    assert (out / "vote.csv").read_bytes() == vote
+    assert {path.name for path in out.iterdir()} == comparison.WRITTEN and len(
+        list(tmp_path.glob(".c*"))
+    ) == 0
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/agreement.csv").write_text("mine")
+    with pytest.raises(InputError, match="a comparison needs a folder of its own"):
+        comparison.compare(files, tmp_path / "mine")
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".zip", ".xz", ".tar", ".zst"])

@@ -200,3 +200,16 @@ def test_a_table_that_changed_leaves_a_page_without_its_picture(album, backbone_
         done = run("a car", "--index", "a.index", "--out", "found.html")
         assert done.exit_code == 0, done.output
         assert "t.parquet" in Path("found.html").read_text()
+
+
+@pytest.mark.parametrize("name", ["a.tar", "a.parquet"])
+def test_an_archive_that_went_is_forgotten(album, backbone_folder, name: str) -> None:
+    content = (album / "2.png").read_bytes()
+    if name.endswith("tar"):
+        shard(Path(name), {"x.png": content})
+    else:
+        pq.write_table(pa.table({"image": [content]}), name)
+    making.build(Path("b.index"), [str(album), name], str(backbone_folder), device="cpu")
+    Path(name).unlink()
+    made = making.build(Path("b.index"), [], None, device="cpu")
+    assert (made.images, made.gone) == (7, 1)  # those of the album stay

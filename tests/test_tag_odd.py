@@ -251,6 +251,15 @@ def test_tables_that_speak_of_images_are_no_images_of_a_folder(tagger, tmp_dir) 
         tag(tagger, ["f/tags.parquet"], tmp_dir / "t.json")
 
 
+def test_a_table_whose_images_are_called_image_is_looked_into(tagger, tmp_dir) -> None:
+    (tmp_dir / "f").mkdir()
+    pq.write_table(pa.table({"image": ["one"], "jpg": [png()], "__key__": ["one"]}), "f/t.parquet")
+    names = pa.array(["one"]).dictionary_encode()  # as pandas writes categories
+    pq.write_table(pa.table({"image": names, "tags": ["dog"]}), "f/labels.parquet")
+    tag(tagger, ["f"], tmp_dir / "t.json")
+    assert told(tmp_dir / "t.json") == [("f/t.parquet/one", False)]
+
+
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("name", ["x.tar", "x.parquet"])
 def test_a_pipe_is_waited_for_by_nobody_whatever_its_name(tagger, tmp_dir, name: str) -> None:

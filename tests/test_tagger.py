@@ -128,7 +128,7 @@ WRONG = [
     ("more classes than rows", lambda own, about: about["classes"].append("x"), r"has_evidence|globals"),
     ("short thresholds", lambda own, about: own.update({"thresholds.maps": torch.zeros(2)}),
      r"thresholds\.maps is \(2,\)"),
-    ("another version", lambda own, about: about.update(version=1), r"is of version 1, this clipworks reads 2"),
+    ("another version", lambda own, about: about.update(version=1), r"is of version 1, this clipworks reads 3"),
     ("a word more", lambda own, about: about.update(pickle="x"), r"of another form \(pickle"),
     ("no classes", lambda own, about: about.pop("classes"), r"of another form \(classes"),
 ]  # fmt: skip

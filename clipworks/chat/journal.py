@@ -48,6 +48,11 @@ class Journal:
         except sqlite3.Error as error:
             if disk_is_full(error):
                 raise
+            if "locked" in str(error) or "readonly" in str(error):
+                raise InputError(
+                    f"{self.path}: the journal of replies cannot be written ({error}); wait for the other run, or "
+                    "see to the file's permissions"
+                ) from None
             raise InputError(
                 f"{self.path}: the journal of replies cannot be used ({error}); put a copy of it there, or move it "
                 "away: what it kept would be asked again"
@@ -55,7 +60,8 @@ class Journal:
 
     def close(self) -> None:
         """Commit and close."""
-        self._connection.commit()
+        with self._whole():
+            self._connection.commit()
         self._connection.close()
 
     def __enter__(self) -> "Journal":
@@ -131,7 +137,8 @@ class Journal:
                 row = 0
                 if reply.text.strip() or reply.finish == "refused":
                     self.put(key, new[key], engine.identity, reply)
-                    self._connection.commit()
+                    with self._whole():
+                        self._connection.commit()
                 bar.update()
         if failed:
             many = f"{len(failed)} of {len(order)} requests failed"

@@ -115,7 +115,7 @@ def combinations(folder: Path, class_names: Sequence[str]) -> tuple[list[tuple[s
         classes of the list that each names together, and how many name fewer than two of them.
     """
     groups: list[tuple[str, ...]] = []
-    for listed in sorted(folder.rglob(LISTED)):
+    for listed in sorted(path for path in folder.rglob("*") if path.name.lower() == LISTED):
         found = read_json(listed)
         if not isinstance(found, list) or not all(isinstance(group, list) for group in found):
             raise InputError(f"chat.replay: {listed}: allowed is a list of lists of class names")
@@ -182,7 +182,7 @@ def _read(path: Path, source: str) -> Iterator[Recording]:
 
 
 def _read_json(content: Any, path: Path, source: str) -> Iterator[Recording]:
-    if path.name == LISTED:
+    if path.name.lower() == LISTED:
         return
     if isinstance(content, dict):
         for key, sentences in content.items():

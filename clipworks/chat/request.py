@@ -127,8 +127,8 @@ def read_templates(folder: Path) -> dict[str, Template]:
         raise InputError(f"templates {folder}: missing {[f'{name}.txt' for name in missing]}")
     if empty := [f"{name}.txt" for name in sorted(needed) if not found[name].source.strip()]:
         raise InputError(f"templates {folder}: nothing stands in {empty}")
-    for template in found.values():
-        template.render(names=["a", "b"], count=2, caption="a b")
+    for name in sorted(needed):
+        found[name].render(names=["a", "b"], count=2, caption="a b")
     return found
 
 

@@ -52,6 +52,11 @@ class TransformersEngine:
             self._model: Any = AutoModelForCausalLM.from_pretrained(
                 model, revision=revision, dtype=chosen, trust_remote_code=False, **place
             )
+        except torch.OutOfMemoryError:
+            raise InputError(
+                f"chat.transformers.model: {model!r} does not fit into the GPU's memory; choose a smaller one or "
+                "dtype, or a server (chat.engine openai)"
+            ) from None
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             if model.startswith((".", "/", "~")) and not Path(model).is_dir():
                 raise InputError(

@@ -75,7 +75,8 @@ def _checks(params: Params) -> Iterator[Callable[[], None]]:
 
 def _inventory(params: Params) -> None:
     known = Inventory.load(Path(params.parse.inventory), key="parse.inventory")
-    check_fill(known, params.complete.fill)
+    if params.world.source == "miniature":  # which has cars; of others the labels tell
+        check_fill(known, params.complete.fill)
 
 
 def _device(params: Params) -> None:
@@ -120,8 +121,14 @@ def _world(params: Params) -> None:
             cars = [record.attribute for record in found if record.kind == "car"]
             if split == "train":
                 _pairs(params, len(found))
-            if split == "train" and cars and Path(params.parse.inventory) == NONE:
-                check_fill(inventory.of(cars), params.complete.fill)
+            if split == "train" and cars:
+                own = Path(params.parse.inventory)
+                known = (
+                    inventory.of(cars)
+                    if own == NONE
+                    else Inventory.load(own, key="parse.inventory")
+                )
+                check_fill(known, params.complete.fill)
         dataset.read_truth(root / "test", dataset.gallery(root), dataset.queries(root))
         check_readable(pictures, key="world.folder")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,7 @@ from clipworks.kit.errors import InputError
 from clipworks.kit.places import make_folder
 from clipworks.scenes import drawing, submissions
 
-FIRST = "agreement.csv"
-WRITTEN = {FIRST, "agreement.png", "runs.csv", "vote.csv"}
+WRITTEN = {"agreement.csv", "agreement.png", "runs.csv", "vote.csv"}
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:
@@ -56,19 +56,23 @@ def compare(paths: Sequence[Path], out: Path) -> tuple[pd.DataFrame, str]:
     agreement = submissions.agreement(runs)
     found = table(names, runs)
     make_folder(out)
-    frame = pd.DataFrame(agreement, index=names, columns=names)
-    frame.to_csv(out / FIRST, lineterminator="\n")
-    found.to_csv(out / "runs.csv", index=False, lineterminator="\n")
-    submissions.write(out / "vote.csv", submissions.vote(runs)[0].tolist())
-    title = f"pictures of {runs.shape[1]:,} with the same label"
-    drawing.matrix(out / "agreement.png", agreement, names, names, title=title, form=".0f")
+    with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:  # all four, or none
+        draft = Path(folder)
+        frame = pd.DataFrame(agreement, index=names, columns=names)
+        frame.to_csv(draft / "agreement.csv", lineterminator="\n")
+        found.to_csv(draft / "runs.csv", index=False, lineterminator="\n")
+        submissions.write(draft / "vote.csv", submissions.vote(runs)[0].tolist())
+        title = f"pictures of {runs.shape[1]:,} with the same label"
+        drawing.matrix(draft / "agreement.png", agreement, names, names, title=title, form=".0f")
+        for path in draft.iterdir():
+            path.replace(out / path.name)
     return found, summary(found, runs)
 
 
 def _check_place(out: Path) -> None:
     """An earlier comparison may be replaced, a submission of the same name not."""
     there = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    if there and not (FIRST in there and there <= WRITTEN):  # a killed one may lack the rest
+    if there and there != WRITTEN:
         raise InputError(
             f"--out: {out} holds other files, such as {min(there)}; a comparison needs a folder of its own (it "
             f"writes {', '.join(sorted(WRITTEN))})"

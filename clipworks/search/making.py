@@ -152,8 +152,8 @@ def _absolute(word: str) -> str:
 
 def _went(source: Path) -> bool:
     """Whether a single file was taken away. An empty folder may be a disk that is not mounted."""
-    one = is_picture(source.name) or sources.is_packed(
+    one = is_picture(source.name) or sources.is_named_packed(
         source
-    )  # and no folder with a dot in its name
+    )  # no folder with a dot in its name
     there = os.path.lexists(source) or not one or glob.has_magic(str(source))
     return not there and source.parent.is_dir() and any(source.parent.iterdir())

@@ -113,4 +113,11 @@ def speaks_of_images(path: Path) -> bool:
         schema = pq.read_schema(path)
     except (pa.ArrowException, OSError):  # said where it is read
         return False
-    return "image" in schema.names and _is_text(schema.field("image").type)
+    kind = schema.field("image").type if "image" in schema.names else pa.null()
+    if not _is_text(kind.value_type if pa.types.is_dictionary(kind) else kind):
+        return False
+    try:
+        column_of(schema, path)
+    except InputError:
+        return True
+    return False  # their content lies in another column

@@ -91,9 +91,9 @@ def find(words: Sequence[str], *, but: Path | None = None) -> list[Unit]:
             if not matches:
                 raise InputError(f"{word!r}: no such file or folder, and no file matches it")
             found = [p for p in map(Path, matches) if not p.is_dir()]
-            packed = [p for p in found if is_packed(p)]
+            packed = {p for p in found if is_packed(p)}
             loose = [
-                p for p in found if p not in packed and (is_picture(p.name) or _is_named_so(p))
+                p for p in found if p not in packed and (is_picture(p.name) or is_named_packed(p))
             ]
             units += _runs(Path(), [p.as_posix() for p in loose])
             for match in map(Path, matches):
@@ -131,13 +131,14 @@ def _once(units: Sequence[Unit]) -> list[Unit]:
 def _folder(path: Path, but: Path | None = None) -> list[Unit]:
     """Images under a folder, all the way down; shards and tables too, but for those of an index and those
     that speak of images. A link that leads nowhere or a pipe stays with its name, to be listed as bad."""
-    found = [name for name in walk(path) if is_picture(name) or _is_named_so(Path(name))]
+    found = [name for name in walk(path) if is_picture(name) or is_named_packed(Path(name))]
     ours = {Path(name).parent for name in found if re.fullmatch(INDEX, Path(name).name)}
     written = but and os.path.realpath(but)
     found = [
         name
         for name in found
-        if Path(name).parent not in ours and os.path.realpath(path / name) != written
+        if Path(name).parent not in ours
+        and not (is_named_packed(Path(name)) and os.path.realpath(path / name) == written)
     ]
     tables = [
         name for name in found if is_packed(path / name) and not rows.speaks_of_images(path / name)
@@ -175,10 +176,11 @@ def _file(path: Path) -> list[Unit]:
 
 def is_packed(path: Path) -> bool:
     """Whether a file counts as a shard or a table, by its name; not a pipe, or a link that leads nowhere."""
-    return _is_named_so(path) and os.path.isfile(path)  # noqa: PTH113  (raises nothing)
+    return is_named_packed(path) and os.path.isfile(path)  # noqa: PTH113  (raises nothing)
 
 
-def _is_named_so(path: Path) -> bool:
+def is_named_packed(path: Path) -> bool:
+    """The same of a file that may be gone."""
     return path.name.lower().endswith((*TARS, ".parquet"))
 
 

@@ -12,7 +12,7 @@ from clipworks.kit import tensors
 from clipworks.kit.errors import InputError
 from clipworks.windows.params import Maps
 
-VERSION = 2
+VERSION = 3
 PARTS = ("globals", "locals", "evidence")
 
 

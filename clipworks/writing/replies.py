@@ -16,6 +16,7 @@ _NUMBER = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _BULLET = re.compile(r"^\s*[-*•·–]\s+", re.MULTILINE)
+_LEAD = re.compile(r"\(?\d{1,3}[.)]\s*|[-*•·–]\s+")
 _FENCE = re.compile(r"```(?:\w+)?\s*(.*?)```", re.DOTALL)
 _QUOTES = "\"'“”‘’„«»`*_ \t"
 
@@ -48,7 +49,8 @@ def items(reply: str, *, finish: str = "stop") -> list[Item]:
 def strip(text: str) -> str:
     """Without list marks and quotes around it; inner line breaks become spaces."""
     text = " ".join(text.split())
-    text = re.sub(r"^(?:\(?\d{1,3}[.)]\s*|[-*•·–]\s+)", "", text)
+    mark = _NUMBER.match(text) or _LEAD.match(text)
+    text = text[mark.end() :] if mark else text
     bare = text.strip(_QUOTES)
     # A full stop outside the closing quote belongs to the sentence: "A cat". -> A cat.
     return re.sub(r"[\"“”]+\s*([.!?])$", r"\1", bare)
