@@ -1,5 +1,6 @@
 """`clipworks classify` and `clipworks submissions compare`, as people call them."""
 
+import os
 import re
 from pathlib import Path
 
@@ -104,6 +105,22 @@ def test_a_folder_without_one_picture_that_can_be_read_is_refused(
     assert code != 0 and "none of 1 pictures can be read; a.jpg:" in text
     code, text = call("classify", tmp_path / "gone", *common)
     assert code != 0 and "is no folder" in text
+
+
+def test_a_name_that_no_table_can_hold_is_listed_as_bad(photos, tmp_path, backbone_folder) -> None:
+    name = os.fsdecode(b"latin\xff.jpg")
+    (photos / name).write_bytes((photos / "0.jpg").read_bytes())
+    options = ("--classes", "street, farm", "--models", backbone_folder, "--device", "cpu")
+    code, text = call("classify", photos, "--out", tmp_path / "t.csv", *options)
+    assert code == 0 and "6 pictures, 3 that could not be read" in text, text
+    frame = pd.read_csv(tmp_path / "t.csv", keep_default_na=False)
+    assert frame["picture"].iloc[-1] == "latin\\xff.jpg" and "no UTF-8" in frame["error"].iloc[-1]
+    (tmp_path / "odd").mkdir()
+    (photos / name).rename(tmp_path / "odd" / name)
+    code, text = call("classify", tmp_path / "odd", "--out", tmp_path / "t.csv", *options)
+    assert (
+        code == 1 and "none of 1 pictures can be read; latin\\xff.jpg: its name is no UTF-8" in text
+    )
 
 
 def runs(tmp_path: Path) -> list[Path]:

@@ -14,6 +14,7 @@ from clipworks.clip.backbone import Backbone
 from clipworks.kit import images
 from clipworks.kit.classes import read_classes
 from clipworks.kit.errors import InputError
+from clipworks.kit.files import printable
 from clipworks.kit.shapes import Float
 from clipworks.scenes import encoding, pooling
 from clipworks.scenes.prompts import PromptFile, PromptSet
@@ -29,6 +30,7 @@ PLAIN = PromptFile(
 )
 SCALE = 100.0  # cosine -> logit, as CLIP was trained
 MAX_PIXELS = 200_000_000
+ODD = "its name is no UTF-8; rename it"  # which no table could hold
 TABLES = (".csv", ".parquet", ".json")
 Pooling = Literal["shared_softmax", "embedding_mean", "template_softmax"]
 
@@ -119,6 +121,8 @@ def classify(
         InputError: no picture can be read.
     """
     device = device or torch.device("cpu")
+    odd = {printable(name): ODD for name in names if printable(name) != name}
+    names = [name for name in names if printable(name) == name]
     bad: dict[str, str] = {}
 
     def read(path: Path) -> Image.Image | None:
@@ -140,9 +144,10 @@ def classify(
             parts.append(pooling.by_class(how, cosines, texts, prompts.owner, SCALE))
             places += some
         if not parts:
-            first = next(iter(bad.items()))
+            lost = bad | odd
+            first = next(iter(lost.items()))
             raise InputError(
-                f"{folder}: none of {len(names)} pictures can be read; {first[0]}: {first[1]}"
+                f"{folder}: none of {len(lost)} pictures can be read; {first[0]}: {first[1]}"
             )
         found = np.concatenate(parts)
         total = found if total is None else total + found
@@ -152,7 +157,7 @@ def classify(
         prompts.classes,
         [names[i] for i in places],
         pooling.to_one(total),
-        {name: bad[name] for name in order},
+        {name: bad[name] for name in order} | odd,
     )
 
 

@@ -48,7 +48,7 @@ def classify(
         from clipworks.scenes import classify as work
         from clipworks.scenes import page
         from clipworks.scenes import prompts as sets
-        from clipworks.scenes.folder import pictures_in
+        from clipworks.scenes.folder import found_in
 
         chosen = runtime.pick_device(device.value, key="--device")
         make_place(out, work.TABLES)
@@ -58,7 +58,7 @@ def classify(
         built = sets.build(file, names, imagenet_templates("{}"), name=str(prompts))
         if bare := sets.without_sentences(file, names):
             typer.echo(f"note: {', '.join(bare)} have no sentences of their own, others have")
-        pictures = pictures_in(folder)
+        pictures = found_in(folder)
         found = work.classify(
             folder, pictures, [pretrained.named(word) for word in words], built,
             sharpen=sharpen, batch_size=batch_size, device=chosen,

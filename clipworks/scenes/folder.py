@@ -62,8 +62,15 @@ def pictures_in(folder: Path) -> list[str]:
     that leads nowhere.
 
     Raises:
-        InputError: no such folder, or no picture in it.
+        InputError: no such folder, no picture in it, or a name that no list can hold.
     """
+    names = found_in(folder)
+    check_names(names, folder)
+    return names
+
+
+def found_in(folder: Path) -> list[str]:
+    """The same, names that are no UTF-8 too."""
     if not folder.is_dir():
         raise InputError(f"{str(folder)!r} is no folder; give a folder of pictures")
     names = [name for name in walk(folder) if is_picture(name)]
@@ -72,7 +79,6 @@ def pictures_in(folder: Path) -> list[str]:
             f"{folder} holds no pictures (nor do its sub-folders); known are files such as .jpg, "
             ".png and .webp"
         )
-    check_names(names, folder)
     return natural_order(names)
 
 
