@@ -53,14 +53,14 @@ def test_rows_of_one_name_all_stay(tagger, tmp_dir) -> None:
 
 def test_rows_of_other_row_groups_and_tables_have_names_of_their_own(tagger, tmp_dir) -> None:
     for name in ("a", "b"):
-        table = pa.table({"image": [png(seed=i) for i in range(4)], "id": [7, 8, 7, 9]})
+        table = pa.table({"image": [png(seed=i) for i in range(4)], "id": [7, 0, 7, 9]})
         pq.write_table(table, tmp_dir / f"{name}.parquet", row_group_size=2)
     paths = [
         {"bytes": png(), "path": f"{i // 2}.png"} for i in range(3)
     ]  # as Hugging Face writes them
     pq.write_table(pa.table({"image": paths}), tmp_dir / "c.parquet", row_group_size=1)
     tag(tagger, ["."], tmp_dir / "t.json")
-    own = ["7 (row 0)", "8", "7 (row 2)", "9"]
+    own = ["7 (row 0)", "0", "7 (row 2)", "9"]
     assert [name for name, _ in told(tmp_dir / "t.json")] == [
         *(f"a.parquet/{name}" for name in own), *(f"b.parquet/{name}" for name in own),
         "c.parquet/0.png (row 0)", "c.parquet/0.png (row 1)", "c.parquet/1.png",

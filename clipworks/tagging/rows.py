@@ -72,11 +72,13 @@ def _texts(batch: pa.RecordBatch, told: str | None) -> list[str | None]:
     values = pc.struct_field(values, inner) if inner else values
     if _is_text(values.type):
         values = values.cast(pa.binary())
-    found = values.to_pylist()
-    return [
-        one.decode("utf-8", "backslashreplace") if isinstance(one, bytes) else one and str(one)
-        for one in found
-    ]
+    return [_text(one) for one in values.to_pylist()]
+
+
+def _text(value: object) -> str | None:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    return None if value is None else str(value)
 
 
 def _is_text(kind: pa.DataType) -> bool:
