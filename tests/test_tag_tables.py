@@ -1,0 +1,69 @@
+"""Tables as sources and as results: which is which, and what rows are called."""
+
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from albums import png, tag
+from test_tag_odd import told
+
+from clipworks.kit.errors import InputError
+
+
+def test_a_table_of_images_is_never_replaced(tagger, tmp_dir) -> None:
+    (tmp_dir / "f").mkdir()
+    pq.write_table(pa.table({"image": [png()]}), "f/a.parquet")
+    pq.write_table(pa.table({"image": [{"bytes": png(), "path": "0.png"}]}), "f/b.parquet")
+    for name in ("f/a.parquet", "f/b.parquet"):
+        before = Path(name).read_bytes()
+        for words in ([name], ["f"]):
+            with pytest.raises(
+                InputError, match=rf"--out: {name} holds images, which a table of results"
+            ):
+                tag(tagger, words, Path(name))
+        assert Path(name).read_bytes() == before
+
+
+def test_tables_that_speak_of_images_are_no_images_of_a_folder(tagger, tmp_dir) -> None:
+    (tmp_dir / "f").mkdir()
+    (tmp_dir / "f/a.png").write_bytes(png())
+    for _ in range(2):  # the second time its own table lies there, under another name of the folder
+        tag(tagger, ["f/../f"], tmp_dir / "f/tags.parquet")
+    tag(tagger, ["f"], tmp_dir / "t.json")
+    assert told(tmp_dir / "t.json") == [("f/a.png", False)]
+    with pytest.raises(InputError, match=r"tags\.parquet: no column of images"):
+        tag(tagger, ["f/tags.parquet"], tmp_dir / "t.json")
+
+
+def test_a_table_whose_images_are_called_image_is_looked_into(tagger, tmp_dir) -> None:
+    (tmp_dir / "f").mkdir()
+    pq.write_table(pa.table({"image": ["one"], "jpg": [png()], "__key__": ["one"]}), "f/t.parquet")
+    names = pa.array(["one"]).dictionary_encode()  # as pandas writes categories
+    pq.write_table(pa.table({"image": names, "tags": ["dog"]}), "f/labels.parquet")
+    tag(tagger, ["f"], tmp_dir / "t.json")
+    assert told(tmp_dir / "t.json") == [("f/t.parquet/one", False)]
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("name", ["x.tar", "x.parquet"])
+def test_a_pipe_is_waited_for_by_nobody_whatever_its_name(tagger, tmp_dir, name: str) -> None:
+    (tmp_dir / "f").mkdir()
+    (tmp_dir / "f/a.png").write_bytes(png())
+    os.mkfifo(tmp_dir / "f" / name)
+    for words in (["f"], ["f/*"]):
+        tag(tagger, words, tmp_dir / "t.json")
+        assert told(tmp_dir / "t.json") == [("f/a.png", False), (f"f/{name}", True)]
+
+
+def test_names_of_rows_that_are_no_text_stand_with_their_bytes(tagger, tmp_dir) -> None:
+    names = pa.array([b"a\xff", b"b", b"b"])
+    odd = pa.StringArray.from_buffers(3, *names.buffers()[1:])  # text, says who wrote it
+    for number, column in enumerate((names, odd)):
+        images = [png(seed=i) for i in range(3)]
+        pq.write_table(pa.table({"image": images, "__key__": column}), f"{number}.parquet")
+        tag(tagger, [f"{number}.parquet"], tmp_dir / "t.json")
+        assert [name for name, _ in told(tmp_dir / "t.json")] == [
+            f"{number}.parquet/a\\xff", f"{number}.parquet/b (row 1)", f"{number}.parquet/b (row 2)",
+        ]  # fmt: skip
