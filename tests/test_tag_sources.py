@@ -205,3 +205,13 @@ def test_a_shard_that_ends_too_soon_keeps_what_it_has(tagger, tmp_dir) -> None:
     rows = json.loads((tmp_dir / "t.json").read_text())
     good = [row["image"] for row in rows if not row["error"]]
     assert good and "fault" in rows[-1]["error"] and rows[-1]["image"] == "s.tar (the rest)"
+
+
+def test_what_is_hidden_in_an_archive_is_passed_over_and_a_dot_before_a_path_is_not(
+    tagger, tmp_dir
+) -> None:
+    names = ("./a.png", "../b.png", "._a.png", "sub/.thumbnails/a.png", "__MACOSX/a.png")
+    shard(tmp_dir / "s.tar", dict.fromkeys(names, png()))
+    tag(tagger, ["s.tar"], tmp_dir / "t.json")
+    found = [row["image"] for row in json.loads((tmp_dir / "t.json").read_text())]
+    assert found == ["s.tar/./a.png", "s.tar/../b.png"]

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import printable, walk
+from clipworks.kit.files import is_hidden, printable, walk
 from clipworks.kit.images import is_picture
 from clipworks.tagging import rows
 
@@ -191,7 +191,8 @@ def _members(path: Path, shown: str) -> Iterator[tuple[str, Content | Exception]
     try:
         with tarfile.open(path, "r|*") as archive:
             for place, member in enumerate(archive):
-                if member.isdir() or not is_picture(member.name):
+                own = not any(map(is_hidden, set(Path(member.name).parts) - {".."}))
+                if member.isdir() or not is_picture(member.name) or not own:
                     continue
                 name = f"{shown}/{printable(member.name)}"
                 name = f"{name} (member {place})" if name in seen else name
