@@ -95,6 +95,7 @@ def test_recordings_are_found_however_their_names_and_lines_are_written(tmp_path
     (tmp_path / "Single/A.JSON").write_text(r'{"0": ["a dog \ud83d sits"]}')  # half of a sign
     (tmp_path / "b.txt").write_text("[1] ('dog', 'cup'):\n1. A dog and a cup.\n")
     (tmp_path / "Single/combinations.json").write_text('[["dog", "bus"]]')
+    (tmp_path / "._b.txt").write_text("what a Mac puts beside a file")
     found = list(replay.recordings(tmp_path))
     assert [(r.source, r.names) for r in found] == [("single", ()), ("multi", ("dog", "cup"))]
     assert [item.text for item in items(found[0].text)] == ["a dog ? sits"]

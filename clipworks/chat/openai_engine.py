@@ -198,8 +198,8 @@ class OpenAIEngine:
                 if choice.finish_reason == "content_filter" and not text.strip():
                     return REFUSED
                 # What a filter cut is as unfinished as what the limit did.
-                whole = choice.finish_reason not in ("length", "content_filter")
-                return Reply(text, "stop" if whole else "length")
+                ended = choice.finish_reason not in ("length", "content_filter")
+                return Reply(text, "stop" if ended else "length")
             except FATAL as error:
                 raise InputError(
                     f"chat.openai: {self._options['base_url']} refuses: {error.message} (model "

@@ -13,7 +13,7 @@ from typing import Any
 from clipworks.chat.request import Reply, Request, whole
 from clipworks.kit.classes import folded
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import read_json, read_text
+from clipworks.kit.files import read_json, read_text, walk
 from clipworks.kit.tables import rows
 
 _HEADER = re.compile(r"^\[(\d+)\]\s*(\(.*\)|\[.*\])\s*:?\s*$")
@@ -90,18 +90,20 @@ def recordings(folder: Path) -> Iterator[Recording]:
         InputError: the folder is missing, or a file is of no known shape.
     """
     check(folder)
-    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES):
-        found = re.search(r"single|challenge", path.relative_to(folder).as_posix().lower())
-        source = found.group() if found else "multi"
-        yield from _read(path, source)
+    for name in _replies(folder):
+        found = re.search(r"single|challenge", name.lower())
+        yield from _read(folder / name, found.group() if found else "multi")
+
+
+def _replies(folder: Path) -> list[str]:
+    return [name for name in walk(folder) if Path(name).suffix.lower() in SUFFIXES]
 
 
 def check(folder: Path) -> None:
     """Raises InputError where a folder is missing or holds nothing that looks like replies."""
     if not folder.is_dir():
         raise InputError(f"chat.replay.folder: {folder} is no folder; put recorded replies there")
-    names = (path.name.lower() for path in folder.rglob("*"))
-    if not any(name.endswith(SUFFIXES) and name != LISTED for name in names):
+    if all(Path(name).name.lower() == LISTED for name in _replies(folder)):
         raise InputError(
             f"chat.replay.folder: {folder} holds no recorded replies (.json, .jsonl or .txt); .parquet files "
             "there answer True/False questions alone"
@@ -115,8 +117,10 @@ def combinations(folder: Path, class_names: Sequence[str]) -> tuple[list[tuple[s
         classes of the list that each names together, and how many name fewer than two of them.
     """
     groups: list[tuple[str, ...]] = []
-    for listed in sorted(path for path in folder.rglob("*") if path.name.lower() == LISTED):
-        found = read_json(listed)
+    for name in _replies(folder):
+        if Path(name).name.lower() != LISTED:
+            continue
+        found = read_json(listed := folder / name)
         if not isinstance(found, list) or not all(isinstance(group, list) for group in found):
             raise InputError(f"chat.replay: {listed}: allowed is a list of lists of class names")
         groups += [tuple(group) for group in found]
@@ -205,9 +209,10 @@ def _read_json(content: Any, path: Path, source: str) -> Iterator[Recording]:
 
 def _as_reply(sentences: list[str]) -> str:
     """Sentences of a list are told apart as JSON, since one may hold "1. "; whole replies, which have
-    several lines, are taken as they were written."""
+    several lines, are taken as they were written. Raises TypeError where a sentence is no text."""
+    text = "\n".join(sentences)
     if any("\n" in sentence.strip() for sentence in sentences):
-        return "\n".join(sentences)
+        return text
     return json.dumps(sentences, ensure_ascii=False)
 
 

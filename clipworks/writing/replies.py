@@ -64,8 +64,8 @@ def _json_list(text: str) -> list[str] | None:
         return list(_strings(json.loads(body)))
     except (ValueError, RecursionError):  # also numbers of 5,000 digits, brackets by the thousand
         # A list that the token limit cut: take the strings that are whole.
-        whole = re.findall(r'"(?:[^"\\]|\\.){6,}"(?=\s*[,\]}])', body)
-        return [_unescaped(text) for text in whole] or None
+        strings = re.findall(r'"(?:[^"\\]|\\.){6,}"(?=\s*[,\]}])', body)
+        return [_unescaped(text) for text in strings] or None
 
 
 def _unescaped(text: str) -> str:
