@@ -18,8 +18,8 @@ def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "w.safetensors"
 
 
-def beside(checkpoint: Path, **model: object) -> None:
-    preprocess = {"mean": [0.5] * 3, "std": [0.4] * 3, "resize_mode": "squash"}
+def beside(checkpoint: Path, resize: str | None = "squash", **model: object) -> None:
+    preprocess = {"mean": [0.5] * 3, "std": [0.4] * 3, "resize_mode": resize}
     config = {"model_cfg": {**TINY, **model}, "preprocess_cfg": preprocess}
     (checkpoint.parent / backbone.CONFIG).write_text(json.dumps(config))
 
@@ -32,6 +32,9 @@ def test_the_config_beside_a_checkpoint_says_how_pictures_are_prepared(checkpoin
     clip = pretrained.named(f"Tiny:{checkpoint}")
     assert (clip.mean, clip.std, clip.resize_mode) == ((0.5,) * 3, (0.4,) * 3, "squash")
     assert pretrained.resize_mode("Tiny", "", checkpoint) == "squash"
+    beside(checkpoint, None)  # a null says nothing
+    assert pretrained.named(f"Tiny:{checkpoint}").resize_mode == "shortest"
+    assert pretrained.resize_mode("Tiny", "", checkpoint) == "shortest"
 
 
 @pytest.mark.parametrize("quick", [True, False])

@@ -14,6 +14,7 @@ from clipworks.kit import params
 from clipworks.kit.errors import InputError
 from clipworks.kit.params import MODELS, Base, load
 from clipworks.retrieval import check as retrieval
+from clipworks.retrieval.params import Search
 from clipworks.scenes import check as scenes
 from clipworks.settings import check as settings
 from clipworks.settings import whole
@@ -59,6 +60,15 @@ def test_a_typo_inside_a_nested_section_is_found(tmp_path: Path) -> None:
     path = changed(tmp_path, "train.base.schedule.warmupp", 1)
     with pytest.raises(ValueError, match=r"schedule.warmupp.*did you mean 'warmup'"):
         load("train.base", TrainModel, path)
+
+
+def test_a_typo_inside_an_entry_of_a_table_is_found(tmp_path: Path) -> None:
+    content = yaml.safe_load((SHIPPED.parent / "solutions/retrieval/params.yaml").read_text())
+    entry = next(iter(content["search"]["rows"].values()))
+    entry["suffx"] = entry.pop("suffix")
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(InputError, match=r"suffx': unknown; allowed are \[.*did you mean 'suffix'"):
+        load("search", Search, tmp_path / "params.yaml")
 
 
 def test_a_missing_key_is_named(tmp_path: Path) -> None:

@@ -49,18 +49,23 @@ class Backbone:
 
     def too_long(self, texts: Sequence[str]) -> list[int]:
         """Places of texts that the text tower would cut without a word."""
-        context = self.tokenizer.context_length or 77
-        full = (self.tokenize(list(texts))[:, -1] != 0).nonzero().flatten().tolist()
-        return [row for row in full if len(self.tokenizer.encode(texts[row])) + 2 > context]
+        return self._too_long(texts, self.tokenize(list(texts)))
 
-    def check_fit(self, texts: Sequence[str], *, what: str) -> None:
-        """Raises InputError where the text tower would cut a text without a word."""
-        for row in self.too_long(texts):
+    def check_fit(self, texts: Sequence[str], *, what: str) -> Tensor:
+        """Token ids of texts; raises InputError where the tower would cut one without a word."""
+        ids = self.tokenize(list(texts))
+        for row in self._too_long(texts, ids):
             count = len(self.tokenizer.encode(texts[row])) + 2
             raise InputError(
                 f"{what} {reprlib.repr(texts[row])} has {count} tokens, and this CLIP reads "
                 f"{self.tokenizer.context_length or 77}; shorten it"
             )
+        return ids
+
+    def _too_long(self, texts: Sequence[str], ids: Tensor) -> list[int]:
+        context = self.tokenizer.context_length or 77
+        full = (ids[:, -1] != 0).nonzero().flatten().tolist()
+        return [row for row in full if len(self.tokenizer.encode(texts[row])) + 2 > context]
 
 
 def new(model_config: dict[str, Any], *, seed: int) -> nn.Module:
@@ -188,7 +193,7 @@ def frozen(
             f"{name}: weights are no finite numbers: {', '.join(odd[:3])} ({len(odd)} in all)"
         )
     try:
-        about = Preprocess.model_validate(preprocess)
+        about = Preprocess.model_validate({k: v for k, v in preprocess.items() if v is not None})
     except ValidationError as error:
         key = str(error.errors()[0]["loc"][0])
         needs = {"size": "whole pixels", "resize_mode": "shortest, longest or squash"}

@@ -25,17 +25,20 @@ def imagenet_templates(name: str) -> list[str]:
 @torch.inference_mode()
 def one_template(backbone: Backbone, class_names: Sequence[str]) -> dict[str, Tensor]:
     """ "a photo of a X." as global and local class features, each of shape (class, dim)."""
-    features = _encode(backbone, [HAND_TEMPLATE.format(name) for name in class_names])
+    texts = [HAND_TEMPLATE.format(name) for name in class_names]
+    features = _encode(backbone, backbone.tokenize(texts))
     return {"global": features, "local": features}
 
 
 @torch.inference_mode()
 def eighty_templates(backbone: Backbone, class_names: Sequence[str]) -> dict[str, Tensor]:
     """The mean of CLIP's 80 ImageNet templates, normed before and after (as CLIP does it)."""
-    bar = tqdm(class_names, desc="encode classes", delay=3, mininterval=1, leave=False)
-    for name in class_names:  # of all templates, so that nobody learns it in the middle
-        backbone.check_fit(imagenet_templates(name), what="the class prompt")
-    means = [_encode(backbone, imagenet_templates(name)).mean(dim=0) for name in bar]
+    tokens = [  # of all classes first, so that nobody learns in the middle what does not fit
+        backbone.check_fit(imagenet_templates(name), what="the class prompt").int()
+        for name in class_names
+    ]
+    bar = tqdm(tokens, desc="encode classes", delay=3, mininterval=1, leave=False)
+    means = [_encode(backbone, each).mean(dim=0) for each in bar]
     features = F.normalize(torch.stack(means), dim=-1)
     return {"global": features, "local": features}
 
@@ -53,7 +56,7 @@ def compound(
     texts = [
         "a photo of " + " and ".join(f"a {name}" for name in names) + "." for names in everyone
     ]
-    features = _encode(backbone, texts)
+    features = _encode(backbone, backbone.tokenize(texts))
     total = torch.zeros(len(class_names), features.shape[1], device=features.device)
     for row, names in enumerate(everyone):
         total[[index[name] for name in names]] += features[row]
@@ -61,8 +64,7 @@ def compound(
     return {"global": mean, "local": mean}
 
 
-def _encode(backbone: Backbone, texts: list[str]) -> Tensor:
+def _encode(backbone: Backbone, tokens: Tensor) -> Tensor:
     device = next(backbone.model.parameters()).device
-    tokens = backbone.tokenize(texts).to(device)
-    parts = [text.encode_tokens(backbone.model, part)[0] for part in tokens.split(256)]
+    parts = [text.encode_tokens(backbone.model, part.to(device))[0] for part in tokens.split(256)]
     return F.normalize(torch.cat(parts).float(), dim=-1)

@@ -115,18 +115,20 @@ def _chosen(
 
 
 def _beside(path: Path) -> dict[str, Any] | None:
-    """The open_clip config beside a checkpoint; None where there is none."""
+    """The open_clip config beside a checkpoint; None where there is none. A null says nothing."""
     config = path.parent / CONFIG
-    return read_config(config) if config.exists() else None
+    if not config.exists():
+        return None
+    found = read_config(config)
+    said = {k: v for k, v in found["preprocess_cfg"].items() if v is not None}
+    return {**found, "preprocess_cfg": said}
 
 
 def resize_mode(name: str, tag: str, checkpoint: Path | None) -> str:
     """How a CLIP's pictures are resized ("shortest" where nobody says), known without its weights."""
     if checkpoint is None:
         return str(get_pretrained_cfg(name, tag).get("resize_mode") or "shortest")
-    return str(
-        ((_beside(checkpoint) or {}).get("preprocess_cfg") or {}).get("resize_mode", "shortest")
-    )
+    return str((_beside(checkpoint) or {}).get("preprocess_cfg", {}).get("resize_mode", "shortest"))
 
 
 def _check_text(name: str, config: dict[str, Any], key: str) -> None:

@@ -10,7 +10,7 @@ import re
 import reprlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -153,7 +153,8 @@ def explain(section: str, schema: type[BaseModel], issue: Any) -> str:
     owner: Any = schema
     for part in issue["loc"][:-1]:
         field = getattr(owner, "model_fields", {}).get(part)
-        owner = field.annotation if field else None
+        # An entry of a table, or of a list, has the type that the table names last.
+        owner = field.annotation if field else (get_args(owner) or [None])[-1]
     allowed = sorted(getattr(owner, "model_fields", {}))
     if issue["type"] == "extra_forbidden":
         key = str(issue["loc"][-1])
