@@ -57,6 +57,15 @@ def test_the_rooms_that_a_stage_declares_are_exactly_those_it_imports(name: str)
     assert declared == (whole or rooms(needed)) | {f"stages/{name}.py"}
 
 
+def test_every_module_that_speaks_of_shapes_is_held_to_them_in_tests() -> None:
+    named = re.search(r"--jaxtyping-packages=([\w.,]+)", (ROOT / "pyproject.toml").read_text())
+    watched = named.group(1).split(",") if named else []
+    for path in (ROOT / "clipworks").rglob("*.py"):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        if "clipworks.kit.shapes" in path.read_text():
+            assert any(name.startswith(package) for package in watched), name
+
+
 # The floors: a room may know those that stand behind it here, and no other.
 FLOORS = {
     "kit": set(),

@@ -54,6 +54,9 @@ def test_a_killed_search_goes_on_and_finds_the_same(street, monkeypatch) -> None
         return features(*arguments, **options)
 
     monkeypatch.setattr(encoding, "image_features", counted)
+    rows = yaml.safe_load(Path("params.yaml").read_text())["search"]["rows"]
+    some = {name: {**rows[name], "against": ""} for name in ("zero_shot", "hard", "suffix")}
+    set_params(street, {"search.rows": some})
     kill = 0
     shutil.rmtree("scratch")
     run("search")
