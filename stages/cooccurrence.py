@@ -36,7 +36,7 @@ def main() -> None:
         str(OUT / "matrix.safetensors"),
         metadata=tensors.about(names),
     )
-    share = statistics.together / statistics.count[:, None]
+    share = statistics.together / statistics.count.clamp(min=1)[:, None]
     about = "share of the row class's captions that name the column class too"
     cooccurrence.heat_map(OUT / "conditional.png", share.numpy(), names, about)
     cooccurrence.heat_map(

@@ -7,7 +7,7 @@ from clipworks.clip.features import CaptionFeatures
 from clipworks.kit import tables
 from clipworks.kit.classes import read_classes
 from clipworks.kit.cli import stage
-from clipworks.kit.params import GENERATED, Base, load
+from clipworks.kit.params import Base, load
 from clipworks.tuning import hard, heldout
 from clipworks.tuning.captions import CaptionTable
 from clipworks.tuning.params import HardGroups
@@ -25,7 +25,7 @@ def main() -> None:
         groups = hard.read(Path(params.fixed), names)
     else:
         table = CaptionTable(CAPTIONS / "captions.parquet", names)
-        selected = table.select(GENERATED, held_out=True)
+        selected = table.judges()
         classes = hand.one_template(backbone.load(BACKBONE), names)
         values = heldout.logits(classes, CaptionFeatures(CAPTIONS), table.text[selected])
         groups = hard.groups(names, heldout.class_ap(values, table, selected), size=params.size)

@@ -49,7 +49,8 @@ def compound(
 ) -> dict[str, Tensor]:
     """The mean of "a photo of a A and a B." over the combinations with the class.
 
-    SPARC's idea (CVPR 2025): a class in the company that it keeps. The class alone counts as one.
+    SPARC's idea (CVPR 2025): a class in the company that it keeps. The class alone counts as one. A
+    combination that is longer than the CLIP reads is left out.
     """
     index = {name: i for i, name in enumerate(class_names)}
     everyone = [*((name,) for name in class_names), *groups]
@@ -58,7 +59,10 @@ def compound(
     ]
     features = _encode(backbone, backbone.tokenize(texts))
     total = torch.zeros(len(class_names), features.shape[1], device=features.device)
+    long = set(backbone.too_long(texts))
     for row, names in enumerate(everyone):
+        if row in long:
+            continue
         total[[index[name] for name in names]] += features[row]
     mean = F.normalize(total, dim=-1)
     return {"global": mean, "local": mean}

@@ -42,10 +42,11 @@ def features(
 
 def check(visual: Any, name: str) -> None:
     """Raises InputError, with the model's name, for a tower whose dense features are not known."""
-    if not is_resnet(visual) and not (hasattr(visual, "transformer") and hasattr(visual, "conv1")):
+    plain = hasattr(visual, "transformer") and getattr(visual, "attn_pool", None) is None
+    if not is_resnet(visual) and not (plain and hasattr(visual, "conv1")):
         raise InputError(
             f"backbone.model: {name} has the visual tower {type(visual).__name__}; dense features "
-            "are known for open_clip's ModifiedResNet and VisionTransformer"
+            "are known for open_clip's ModifiedResNet, and its VisionTransformer without attention pooling"
         )
 
 

@@ -111,6 +111,11 @@ def score_way(
                 weighing.standardise_classes(done[f"{model}_windows"]) for model in row.models
             ]
             done[row.name] = torch.stack(scaled).mean(dim=0)
+    if odd := [name for name, logits in done.items() if not logits.isfinite().all()]:
+        raise InputError(
+            f"ensemble: logits of {', '.join(odd[:3])} are beyond what float32 holds; lower the weights of section "
+            "ensemble (cooccurrence_weight, window_weight, local_weight)"
+        )
     decided = {row.name: torch.cat(each) for row, *each in zip(shown, *windows, strict=True)}
     return OneWay(done, images, decided)
 

@@ -131,14 +131,17 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode == "I":
         clear = image.info.get("transparency")  # the grey value that is none
         wide = image.convert("I")
-        image = wide.point(lambda value: value / 256).convert("L")
+        high: Any = 0xFFFF if image.mode != "I" else max(wide.getextrema()[1], 1)  # of one band
+        # 32 bits may hold what fits in 8 or 16; beyond, the brightest is white.
+        scale = 1 if high <= 0xFF else 1 / 256 if high <= 0xFFFF else 255 / high
+        image = wide.point(lambda value: value * scale).convert("L")
         if isinstance(clear, int):
             mask = np.asarray(wide) == clear
             image = Image.fromarray(np.where(mask, 255, np.asarray(image)).astype(np.uint8))
     elif image.mode == "F":
-        high: Any = image.getextrema()[1]  # of one band
+        values = np.nan_to_num(np.asarray(image), nan=0, posinf=0, neginf=0)  # no data
         # Science writes brightness from 0 to 1, or to 255.
-        image = (image.point(lambda value: value * 255) if high <= 1 else image).convert("L")
+        image = Image.fromarray(values * 255 if values.max() <= 1 else values).convert("L")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))

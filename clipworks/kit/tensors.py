@@ -1,7 +1,7 @@
 """Tensors on disk as safetensors, with the class list that their columns stand for."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -66,3 +66,9 @@ def load(
         there = json.loads((file.metadata() or {}).get("class_names", "[]"))
         check_same(there, class_names, what=str(path), stage=stage)
         return {key: file.get_tensor(key) for key in file.keys()}
+
+
+def check_finite(what: str, values: Iterable[Any], advice: str) -> None:
+    """Raises InputError, with advice, where tensors hold what is no finite number."""
+    if not all(value.isfinite().all() for value in values):
+        raise InputError(f"{what} is no finite number any more: {advice}")

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from clipworks.clip.backbone import Backbone
 from clipworks.clip.visual import normalise
-from clipworks.kit import images
+from clipworks.kit import images, tensors
 from clipworks.kit.ahead import ahead
 from clipworks.kit.checkpoint import load_state, save_state
 from clipworks.kit.errors import InputError
@@ -131,7 +131,7 @@ class Finetuning:
         """Train to the end; checkpoints of all epochs lie in the scratch folder then.
 
         Raises:
-            InputError: the loss is no longer a number.
+            InputError: the loss, or what was learned, is no longer a finite number.
         """
         progress, settings = self._progress, self._settings
         with self._bar() as bar:
@@ -169,6 +169,7 @@ class Finetuning:
         for part in self._model.modules():
             if isinstance(part, nn.modules.batchnorm._BatchNorm):
                 part.eval()
+        calmer = f"lower lr ({settings.lr:g}), or use precision fp32 (now {settings.precision})"
         total = 0.0
         for number, (pixels, rows) in enumerate(self._batches(epoch)):
             step, within = divmod(number, settings.accumulation)
@@ -177,16 +178,13 @@ class Finetuning:
                 self._optimizer.zero_grad()
             value = self._value(pixels, rows)
             accelerator.backward(value / settings.accumulation)
-            if not torch.isfinite(value):
-                raise InputError(
-                    f"the loss became {value.item()}: lower lr ({settings.lr:g}), or use precision "
-                    f"fp32 (now {settings.precision})"
-                )
+            tensors.check_finite("the loss", [value], calmer)
             total += float(value.detach())
             if within == settings.accumulation - 1:
                 self._optimizer.step()
                 losses.clamp(self._clip.model.logit_scale)  # type: ignore[arg-type]
                 bar.update()
+        tensors.check_finite("what was learned", self._model.parameters(), calmer)
         return total / (self._steps * settings.accumulation)
 
     def _value(self, pixels: np.ndarray, rows: np.ndarray) -> Tensor:

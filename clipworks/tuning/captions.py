@@ -75,8 +75,9 @@ def templated(
 
 
 def table_row(row: Row, texts: dict[str, int]) -> dict[str, Any]:
-    """A row of ROWS; `texts` numbers the distinct texts and grows."""
-    number = texts.setdefault(row.caption, len(texts))
+    """A row of ROWS; `texts` numbers the texts that are distinct to CLIP and grows."""
+    read = " ".join(row.caption.lower().split())  # all that CLIP's tokenizer sees of it
+    number = texts.setdefault(read, len(texts))
     return {
         "text": number,
         "source": row.source,
@@ -123,6 +124,11 @@ class CaptionTable:
             chosen &= self.held_out == held_out
         return np.flatnonzero(chosen)
 
+    def judges(self) -> np.ndarray:
+        """Rows of written captions that are held out, but for those that read like one to train on."""
+        held_out = self.select(GENERATED, held_out=True)
+        return held_out[~np.isin(self.text[held_out], self.text[~self.held_out])]
+
     def generated_texts(self) -> np.ndarray:
         """The distinct texts that a chat model wrote and that are not held out, ascending.
 
@@ -167,7 +173,7 @@ class CaptionTable:
             together += dense.T @ dense
         np.fill_diagonal(together, 0)
         return LabelStatistics(
-            torch.tensor(np.maximum(count, 1), dtype=torch.float32),
+            torch.tensor(count, dtype=torch.float32),
             len(selected),
             torch.tensor(together, dtype=torch.float32),
         )

@@ -20,7 +20,7 @@ MARGIN = 1.0
 class LabelStatistics:
     """How often classes are named in the training captions."""
 
-    count: Float[Tensor, " class"]  # captions with the class, at least 1
+    count: Float[Tensor, " class"]  # captions with the class; losses need at least 1
     total: int  # captions
     together: Float[Tensor, "class class"]  # captions with both classes; zero diagonal
 

@@ -12,7 +12,6 @@ from clipworks.clip import text
 from clipworks.clip.backbone import Backbone
 from clipworks.clip.features import CaptionFeatures
 from clipworks.kit.errors import InputError
-from clipworks.kit.params import GENERATED
 from clipworks.tuning.captions import CaptionTable
 from clipworks.tuning.params import TrainModel
 from clipworks.tuning.prompts import Prompts
@@ -72,8 +71,7 @@ def select(
         )
     if not len(train):
         raise InputError(f"sources {settings.sources}: no caption is left to train on")
-    judges = table.select(GENERATED, held_out=True)
-    return Data(features, table, train, judges, mask)
+    return Data(features, table, train, table.judges(), mask)
 
 
 def begin(

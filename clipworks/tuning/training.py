@@ -16,6 +16,7 @@ from accelerate.utils import broadcast
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from clipworks.kit import tensors
 from clipworks.kit.checkpoint import load_state, save_state
 from clipworks.kit.errors import InputError
 from clipworks.tuning import heldout
@@ -107,7 +108,11 @@ class Tuning:
         return self._teacher if wants_teacher else self._student  # type: ignore[return-value]
 
     def _epoch(self, epoch: int, bar: Any) -> float:
-        """One pass over the captions in an order of its own; returns their mean loss."""
+        """One pass over the captions in an order of its own; returns their mean loss.
+
+        Raises:
+            InputError: the loss, or what was learned, is no finite number.
+        """
         order = np.random.default_rng([self._seed, epoch]).permutation(self._data.train)
         size, processes = self._settings.batch_size, self._accelerator.num_processes
         total = 0.0
@@ -116,6 +121,7 @@ class Tuning:
             whole = min(size, len(order) - number * size)
             total += self._step(rows, weight=len(rows) * processes / whole) * whole
             bar.update()
+        tensors.check_finite("what was learned", self._learned, self._calmer)
         return total / len(self._data.train)
 
     def _step(self, rows: np.ndarray, *, weight: float) -> float:
@@ -126,14 +132,14 @@ class Tuning:
         loss = self._loss(rows) * weight
         self._accelerator.backward(loss)
         value = self._average(loss.detach())
-        if not torch.isfinite(value):
-            raise InputError(
-                f"the loss became {value.item()}: lower schedule.lr "
-                f"({self._settings.schedule.lr:g}), or use precision: fp32 "
-                f"(now {self._settings.precision})"
-            )
+        tensors.check_finite("the loss", [value], self._calmer)
         self._optimizer.step()
         return float(value)
+
+    @property
+    def _calmer(self) -> str:
+        now = self._settings
+        return f"lower schedule.lr ({now.schedule.lr:g}) or weight_decay ({now.weight_decay:g}), or use precision fp32 (now {now.precision})"
 
     def _loss(self, rows: np.ndarray) -> Tensor:
         device, data = self._accelerator.device, self._data
@@ -256,5 +262,8 @@ def _check_judges(data: Data) -> None:
 
 def _to(statistics: LabelStatistics, device: torch.device) -> LabelStatistics:
     return LabelStatistics(
-        statistics.count.to(device), statistics.total, statistics.together.to(device)
+        # Classes that are not trained on may have no caption; they are masked, not divided by 0.
+        statistics.count.clamp(min=1).to(device),
+        statistics.total,
+        statistics.together.to(device),
     )
