@@ -1,5 +1,6 @@
 """`clipworks tag`: every image once, whatever it comes in, through kills, bad files and hostile names."""
 
+import errno
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -17,6 +19,8 @@ from conftest import CLASSES
 from typer.testing import CliRunner
 
 from clipworks.commands import app
+from clipworks.kit.errors import InputError
+from clipworks.kit.tables import write_csv
 from clipworks.tagging import job, sources, work
 from clipworks.tagging.tagger import Tagger
 
@@ -95,8 +99,71 @@ def test_what_was_finished_is_not_looked_at_again(tagger, album, tmp_dir, monkey
         tag(tagger, ["album"], tmp_dir / "t.json")
     assert not (tmp_dir / "t.json").exists()
     tag(tagger, ["album"], tmp_dir / "t.json")
-    assert [len(names) for names in looked] == [4, 4, 4, 4] and looked[1] == looked[2]
+    assert looked[1] == looked[2]
+    once = [name for names in (looked[0], *looked[2:]) for name in names]
+    assert len(once) == len(set(once)) == 12
     assert not (tmp_dir / "t.json.parts").exists()
+
+
+def test_an_image_that_is_added_or_taken_away_costs_its_own_run_alone() -> None:
+    names = [f"{number:05d}.jpg" for number in range(5_000)]
+    before = sources.runs(names)
+    assert [name for run in before for name in run] == names
+    assert max(map(len, before)) <= sources.FILES_A_UNIT
+    for changed in (["00000 and more.jpg", *names], names[1:]):
+        again = [run for run in sources.runs(changed) if run not in before]
+        assert 0 < sum(map(len, again)) <= 3 * sources.FILES_A_UNIT
+
+
+def test_what_is_not_ours_in_the_folder_of_parts_stays(tagger, album, tmp_dir) -> None:
+    parts = tmp_dir / "t.json.parts"
+    parts.mkdir()
+    (parts / "weights.safetensors").write_text("mine")
+    with pytest.raises(
+        InputError, match=r"holds what is none: weights\.safetensors; move that away"
+    ):
+        tag(tagger, ["album"], tmp_dir / "t.json")
+    assert (parts / "weights.safetensors").read_text() == "mine"
+
+
+def test_a_page_that_the_disk_had_no_room_for_leaves_the_old_one(
+    tagger, album, tmp_dir, monkeypatch
+) -> None:
+    tag(tagger, ["album"], tmp_dir / "t.json")
+    old = (tmp_dir / "t.html").read_bytes()
+    write = Path.write_text
+
+    def full(path: Path, *arguments, **options) -> int:
+        write(path, "")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+        patch.setattr(Path, "write_text", full)
+        tag(tagger, ["album"], tmp_dir / "t.json")
+    assert (tmp_dir / "t.html").read_bytes() == old and not list(tmp_dir.glob("t.html.*"))
+    tag(tagger, ["album"], tmp_dir / "t.json")
+
+
+def test_a_pattern_passes_over_what_a_run_wrote_and_folders_without_pictures(
+    tagger, album, tmp_dir
+) -> None:
+    (tmp_dir / "album/empty").mkdir()
+    tag(tagger, ["album/*"], tmp_dir / "album/t.parquet")
+    first = pq.read_table(tmp_dir / "album/t.parquet")
+    tag(tagger, ["album/*"], tmp_dir / "album/t.parquet")
+    assert pq.read_table(tmp_dir / "album/t.parquet").equals(first)
+    tag(tagger, ["album/*"], tmp_dir / "album/again.parquet")  # a result beside the pictures
+    assert pq.read_table(tmp_dir / "album/again.parquet").equals(first)
+
+
+def test_a_carriage_return_in_a_name_stays_in_its_field(tagger, tmp_dir) -> None:
+    (tmp_dir / "p").mkdir()
+    for name in ("a\rb.png", "c.png"):
+        (tmp_dir / "p" / name).write_bytes(png())
+    tag(tagger, ["p"], tmp_dir / "t.csv")
+    assert list(pd.read_csv(tmp_dir / "t.csv")["image"]) == ["p/a\rb.png", "p/c.png"]
+    write_csv(tmp_dir / "u.csv", pd.DataFrame({"image": ["a\rb.png"], "cosine": [0.5]}))
+    assert list(pd.read_csv(tmp_dir / "u.csv")["image"]) == ["a\rb.png"]
 
 
 def test_parts_of_another_precision_way_or_tagger_are_not_taken_for_finished(tagger) -> None:

@@ -196,7 +196,7 @@ def test_names_that_no_file_system_has_are_refused(tagger, tmp_dir) -> None:
     with pytest.raises(InputError, match="cannot be written: File name too long"):
         tag(tagger, ["a.png"], Path(f"{long}.csv"))
     Path("t.html").mkdir()
-    with pytest.raises(InputError, match=r"the page beside --out: t\.html is a folder"):
+    with pytest.raises(InputError, match=r"the page beside --out t\.csv: t\.html is a folder"):
         tag(tagger, ["a.png"], Path("t.csv"))
 
 

@@ -149,7 +149,7 @@ def test_a_table_that_cannot_be_written_is_refused_before_images_are_read(tagger
 def test_a_page_of_somebody_elses_is_not_replaced(tagger, tmp_dir) -> None:
     (tmp_dir / "a.png").write_bytes(png())
     (tmp_dir / "report.html").write_text("<h1>my report</h1>")
-    with pytest.raises(InputError, match=r"would replace report\.html, which is none of clipworks"):
+    with pytest.raises(InputError, match=r"report\.html is a page, and none of clipworks"):
         tag(tagger, ["a.png"], Path("report.csv"))
     assert (tmp_dir / "report.html").read_text() == "<h1>my report</h1>"
     assert not (tmp_dir / "report.csv").exists()

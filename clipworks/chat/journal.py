@@ -154,4 +154,10 @@ class Journal:
                 f"{label}: no word stands in any of {len(order)} replies; see to the server's chat template and "
                 "its limits (max_tokens; chat.openai.no_thinking for a model that thinks), and run again"
             )
+        if empty := sum(
+            not known[key].text.strip() and known[key].finish != "refused" for key in order
+        ):
+            print(
+                f"warning: {label}: {empty} of {len(order)} replies hold no word; they are not kept"
+            )
         return [known[key] for key in keys]

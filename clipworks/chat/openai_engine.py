@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import reprlib
 import socket
 import urllib.request
 from collections import deque
@@ -64,6 +65,21 @@ def _text(content: object) -> str:
     if not isinstance(content, str | None):
         raise TypeError(f"content is {type(content).__name__}")
     return whole(content or "")
+
+
+def _choices(answer: Any) -> Any:
+    """An answer's choices. What is none may say why: some servers send an error as if all were well.
+
+    Raises:
+        ValueError: with what it says.
+    """
+    if found := getattr(answer, "choices", None):
+        return found
+    said = getattr(answer, "error", None) or answer
+    said = said.get("message", said) if isinstance(said, dict) else said
+    raise ValueError(
+        f"{reprlib.repr(str(said))} (is chat.openai.base_url right: http://HOST:PORT/v1?)"
+    )
 
 
 def _check_reachable(base_url: str) -> None:
@@ -193,7 +209,7 @@ class OpenAIEngine:
         for attempt in range(self._retries + 1):
             try:
                 found = await client.chat.completions.create(**self._body(request))
-                choice = found.choices[0]
+                choice = _choices(found)[0]
                 text = _text(choice.message.content)
                 if choice.finish_reason == "content_filter" and not text.strip():
                     return REFUSED
@@ -211,7 +227,7 @@ class OpenAIEngine:
                 IndexError,
                 TypeError,
             ) as error:  # no JSON, no UTF-8, …
-                failure = f"no valid answer: {error!r}"
+                failure = f"no valid answer: {error}"
                 await asyncio.sleep(min(0.1 * 2**attempt, 8))
             except openai.APIError as error:  # the client's own retries are used up
                 if getattr(error, "code", None) == "content_filter":

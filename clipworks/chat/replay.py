@@ -48,7 +48,10 @@ class ReplayEngine:
     def __init__(self, folder: str) -> None:
         self._replies: dict[tuple[str, str], Reply] = {}
         digest = hashlib.sha256()
-        for path in sorted(Path(folder).rglob("*.parquet")):
+        for name in walk(Path(folder)):
+            if not name.endswith(".parquet"):
+                continue
+            path = Path(folder) / name
             digest.update(path.read_bytes())
             for row in rows(path):
                 if missing := COLUMNS - row.keys():

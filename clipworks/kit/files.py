@@ -36,6 +36,15 @@ def printable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
+def can_be(name: str) -> bool:
+    """Whether a file system can have such a path, and a table such a text."""
+    try:
+        parts = name.encode().split(b"/")
+    except UnicodeEncodeError:  # half of a sign
+        return False
+    return "\0" not in name and all(len(part) <= 255 for part in parts)
+
+
 def check_names(names: Iterable[str], folder: Path) -> None:
     """Raises InputError for file names that are no UTF-8: no list could hold them."""
     if odd := [printable(name) for name in names if printable(name) != name]:

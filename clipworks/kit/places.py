@@ -76,8 +76,8 @@ def make_place(path: Path, kinds: Sequence[str], *, key: str = "--out") -> None:
     """Make the folder of a file that is to be written.
 
     Raises:
-        InputError: another kind of file than these suffixes, a folder of that name, a table of images that
-            would be replaced, or see `make_folder`.
+        InputError: another kind of file than these suffixes, a folder of that name, a table of images or a
+            page of somebody's that would be replaced, or see `make_folder`.
     """
     if path.suffix not in kinds:
         raise InputError(f"{key} {path}: what is written is {', '.join(kinds)}")
@@ -87,14 +87,19 @@ def make_place(path: Path, kinds: Sequence[str], *, key: str = "--out") -> None:
         raise InputError(f"{key}: {path} cannot be written: {error.strerror}") from None
     if is_folder:
         raise InputError(f"{key}: {path} is a folder; name a file in it")
-    if path.suffix == ".parquet" and path.is_file() and _holds_bytes(path):
+    if path.suffix == ".html" and path.is_file() and not _is_ours(path):
+        raise InputError(
+            f"{key}: {path} is a page, and none of clipworks (or of an old version); move it away, or give "
+            "another name"
+        )
+    if path.suffix == ".parquet" and path.is_file() and holds_bytes(path):
         raise InputError(
             f"{key}: {path} holds images, which a table of results would replace; name another file"
         )
     make_folder(path.parent, key=key)
 
 
-def _holds_bytes(table: Path) -> bool:
+def holds_bytes(table: Path) -> bool:
     """Whether a parquet table has a column of bytes, as images are kept; no table of results has."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -115,12 +120,23 @@ def page_beside(table: Path) -> Path:
         InputError: it cannot be written there, or a page lies there that is none of ours.
     """
     page = table.with_suffix(".html")
-    make_place(page, (".html",), key="the page beside --out")
-    if page.exists():
-        with page.open("rb") as file:
-            if MARK.encode() not in file.read(1000):
-                raise InputError(
-                    f"--out {table}: its page would replace {page}, which is none of clipworks (or of an old "
-                    "version); move that away, or give the table another name"
-                )
+    make_place(page, (".html",), key=f"the page beside --out {table}")
     return page
+
+
+def _is_ours(page: Path) -> bool:
+    """Whether a page may be replaced: one of ours, or an empty file, as a full disk leaves."""
+    with page.open("rb") as file:
+        start = file.read(1000)
+    return not start or MARK.encode() in start
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A draft to be written that then takes the place of a file: whole, or the old one stays."""
+    draft = path.with_name(f"{path.name}.tmp")
+    try:
+        yield draft
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """Tables on disk: parquet written in batches, so that memory does not grow with the rows."""
 
+import csv
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -160,6 +161,17 @@ def write_tsv(path: Path, header: Iterable[str], lines: Iterable[Iterable[Any]])
     path.parent.mkdir(parents=True, exist_ok=True)
     text = "\n".join("\t".join(str(value) for value in line) for line in [header, *lines])
     path.write_text(text + "\n", encoding="utf-8")
+
+
+def write_csv(path: Path, frame: "pd.DataFrame") -> None:
+    """A frame as CSV. A carriage return in a name would end its line, so then all texts are quoted."""
+    odd = frame.select_dtypes(exclude="number").map(lambda value: "\r" in str(value)).any(axis=None)
+    frame.to_csv(
+        path,
+        index=False,
+        lineterminator="\n",
+        quoting=csv.QUOTE_NONNUMERIC if odd else csv.QUOTE_MINIMAL,
+    )
 
 
 def write_frame(path: Path, frame: "pd.DataFrame") -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from clipworks.kit import images, tables
 from clipworks.kit.errors import InputError
+from clipworks.kit.places import MARK, replacing
 from clipworks.report import leaderboard
 
 SIDE = 320  # pixels of a picture on the page
@@ -49,7 +50,8 @@ def write(out: Path, meaning: Mapping[str, str], *, root: Path = Path()) -> list
         "site.html"
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page.render(sections=sections), encoding="utf-8")
+    with replacing(out) as draft:
+        draft.write_text(page.render(sections=sections, mark=MARK), encoding="utf-8")
     return [section.title for section in sections]
 
 

@@ -15,7 +15,9 @@ from clipworks.kit import images
 from clipworks.kit.classes import read_classes
 from clipworks.kit.errors import InputError
 from clipworks.kit.files import printable
+from clipworks.kit.places import replacing
 from clipworks.kit.shapes import Float
+from clipworks.kit.tables import write_csv
 from clipworks.scenes import encoding, pooling
 from clipworks.scenes.prompts import PromptFile, PromptSet
 
@@ -74,7 +76,10 @@ def model_list(text: str) -> list[str]:
     words = [word.strip() for word in text.split(",") if word.strip()]
     if not words:
         raise InputError(f"--models {text!r}: give a CLIP as NAME:TAG, NAME:FILE or a folder")
-    if twice := sorted({word for word in words if words.count(word) > 1}):
+    places = [os.path.normpath(word) for word in words]
+    if twice := sorted(
+        {w for w, place in zip(words, places, strict=True) if places.count(place) > 1}
+    ):
         raise InputError(f"--models names {twice} twice")
     return words
 
@@ -133,6 +138,7 @@ def classify(
             return None
 
     total: np.ndarray | None = None
+    whole = set(range(len(names)))  # pictures that every model could look at
     for model in models:
         texts = encoding.text_features(model, prompts.texts, batch_size=256, device=device).numpy()
         parts, places = [], []
@@ -150,22 +156,26 @@ def classify(
                 f"{folder}: none of {len(lost)} pictures can be read; {first[0]}: {first[1]}"
             )
         found = np.concatenate(parts)
-        total = found if total is None else total + found
+        total = np.zeros((len(names), found.shape[1]), found.dtype) if total is None else total
+        total[places] += found
+        whole &= set(places)
     assert total is not None
     order = [name for name in names if name in bad]
+    rows = sorted(whole)
     return Classified(
         prompts.classes,
-        [names[i] for i in places],
-        pooling.to_one(total),
+        [names[i] for i in rows],
+        pooling.to_one(total[rows]),
         {name: bad[name] for name in order} | odd,
     )
 
 
 def write(path: Path, frame: "pd.DataFrame") -> None:
     """A table as csv, parquet or JSON, by its suffix."""
-    if path.suffix == ".csv":
-        frame.to_csv(path, index=False, lineterminator="\n")
-    elif path.suffix == ".parquet":
-        frame.to_parquet(path, index=False)
-    else:
-        frame.to_json(path, orient="records", indent=1, force_ascii=False)
+    with replacing(path) as draft:
+        if path.suffix == ".csv":
+            write_csv(draft, frame)
+        elif path.suffix == ".parquet":
+            frame.to_parquet(draft, index=False)
+        else:
+            frame.to_json(draft, orient="records", indent=1, force_ascii=False)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment
 
 from clipworks.kit import images
-from clipworks.kit.places import MARK
+from clipworks.kit.places import MARK, replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +55,10 @@ def page(
     figures = []
     for line in (good.iloc[i] for i in places):
         ranked = sorted(columns, key=lambda column: -line[column])
+        try:
+            source = images.data_address(images.read(folder / line["picture"]), SIDE)
+        except images.BadImage:  # it was read before, and went
+            source = ""
         figures.append(
             {
                 "name": line["picture"],
@@ -62,7 +66,7 @@ def page(
                 "probability": float(line["probability"]),
                 "second": ranked[1].removeprefix("probability "),
                 "next": float(line[ranked[1]]),
-                "source": images.data_address(images.read(folder / line["picture"]), SIDE),
+                "source": source,
             }
         )
     text = Environment(autoescape=True).from_string(PAGE).render(
@@ -75,4 +79,5 @@ def page(
         figures=figures,
         bad=list(zip(lost["picture"], lost["error"], strict=True)),
     )  # fmt: skip
-    path.write_text(text, encoding="utf-8")
+    with replacing(path) as draft:
+        draft.write_text(text, encoding="utf-8")

@@ -22,7 +22,7 @@ from clipworks.kit.errors import InputError
 from clipworks.kit.files import printable
 from clipworks.retrieval import squares
 from clipworks.search.shelf import FORM, Entry
-from clipworks.tagging.sources import FILES_A_UNIT, Content, Unit, listable
+from clipworks.tagging.sources import FILES_A_UNIT, Content, Unit, listable, runs
 
 LARGEST = 200_000_000  # pixels of an image
 
@@ -77,11 +77,11 @@ def plan(
             kept |= {row: known[row] for row in rows}
         else:
             jobs.append(Job(replace(unit, path=unit.path.resolve()), (), model))
-    fresh = list({one.path: one for one in fresh}.values())  # named twice, embedded once
-    for start in range(0, len(fresh), FILES_A_UNIT):
-        some = fresh[start : start + FILES_A_UNIT]
-        unit = Unit("files", Path("/"), tuple(one.path for one in some))
-        jobs.append(Job(unit, tuple(some), model))
+    by_path = {one.path: one for one in fresh}  # named twice, embedded once
+    for run in runs(list(by_path)):
+        jobs.append(
+            Job(Unit("files", Path("/"), tuple(run)), tuple(by_path[p] for p in run), model)
+        )
     return kept, jobs
 
 

@@ -5,9 +5,11 @@ index = Index.open("images.index")
 index.find("a red car at night")
 """
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import SupportsIndex
 
 import numpy as np
 import torch
@@ -83,7 +85,7 @@ class Index:
         Raises:
             InputError: neither text nor image, the image cannot be read, or `top` is no number of images.
         """
-        if not isinstance(top, int) or top < 1:
+        if not isinstance(top, SupportsIndex) or (top := operator.index(top)) < 1:
             raise InputError(f"top: {top!r}; it must be a whole number from 1 on")
         query = self.query(text, image=image, text_weight=text_weight)
         if self._fast is not None and not exact:

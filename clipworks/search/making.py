@@ -81,6 +81,10 @@ def build(
             raise InputError(f"{printable(str(unit.path))}: {odd}")
     if workers and device != "auto":
         raise InputError("--device: with --workers each takes what its machine has; leave it out")
+    if workers:
+        from clipworks.tagging import ray_engine
+
+        ray_engine.check("--workers")
     embedder = Embedder.named(word, batch_size, device, index=folder if shelf else None)
     about = replace(about, digest=store.digest(embedder.clip))
     if shelf is not None:

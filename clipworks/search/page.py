@@ -9,7 +9,8 @@ from jinja2 import Environment
 from clipworks.kit import images
 from clipworks.kit.errors import InputError
 from clipworks.kit.files import printable
-from clipworks.kit.places import MARK
+from clipworks.kit.places import MARK, replacing
+from clipworks.kit.tables import write_csv
 from clipworks.search.index import Found, plain
 from clipworks.tagging.sources import Unit
 
@@ -43,9 +44,23 @@ def write(
         count: images of the index.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".html":
+    with replacing(path) as draft:
+        _write(draft, path.suffix, found, text=text, image=image, count=count, model=model)
+
+
+def _write(
+    path: Path,
+    kind: str,
+    found: Sequence[Found],
+    *,
+    text: str,
+    image: Path | None,
+    count: int,
+    model: str,
+) -> None:
+    if kind == ".html":
         path.write_text(_page(found, text, image, count, model), encoding="utf-8")
-    elif path.suffix == ".json":
+    elif kind == ".json":
         content = {
             "text": text,
             "image": printable(str(image)) if image else None,
@@ -56,8 +71,8 @@ def write(
         import pandas as pd
 
         frame = pd.DataFrame(plain(found))
-        if path.suffix == ".csv":
-            frame.to_csv(path, index=False, lineterminator="\n")
+        if kind == ".csv":
+            write_csv(path, frame)
         else:
             frame.to_parquet(path, index=False)
 

@@ -15,10 +15,10 @@ from clipworks.chat.request import read_templates
 from clipworks.kit.classes import Synonyms, misspelt, named, read_classes, read_synonyms
 from clipworks.kit.errors import InputError
 from clipworks.kit.files import NONE
-from clipworks.kit.params import GENERATED, MODELS, collect
+from clipworks.kit.params import MODELS, collect
 from clipworks.kit.runtime import check_launcher, pick_device
 from clipworks.settings import check_models
-from clipworks.settings.whole import Params
+from clipworks.settings.whole import NOT_WRITTEN, Params, written
 from clipworks.worlds.listing import Split, check_place, cut_short, find, missing
 from clipworks.writing.labels import Labeller, claims, overruled
 from clipworks.writing.rules import foreign_script
@@ -149,28 +149,22 @@ def _world(params: Params, names: list[str], warnings: list[str]) -> None:
                     "images of a COCO split)"
                 )
         return _disk(params)
-    files = params.world.files
-    validation, test = (
-        [Path(path).resolve() for path in pair]
-        for pair in (
-            (files.validation_images, files.validation_labels),
-            (files.test_images, files.test_labels),
-        )
-    )
-    if validation == test and Path(files.test_images) != NONE:
-        raise InputError(
-            f"world.files: validation and test are the same images ({files.test_images}), so what is chosen "
-            "would be chosen on the test; give data/none for no validation split"
-        )
-    faults = []
+    faults, listed = [], []
     for split in SPLITS:
         try:
             check_place(params.world, split)
             # Labels are read: they could fail as late as anything.
             found = find(params.world, split, names)
             warnings += filter(None, (missing(found), cut_short(found, split)))
+            folder = found.folder.resolve() if found.folder else Path()
+            listed.append({folder / name for name in found.images})
         except InputError as error:
             faults.append(str(error))
+    if shared := sorted(set.intersection(*listed)) if len(listed) == 2 else []:
+        faults.append(
+            f"world.files: validation and test share {len(shared):,} images, such as {shared[0]}, so what is "
+            "chosen would be chosen on the test; give data/none for no validation split"
+        )
     if faults:
         raise InputError("\n  ".join(dict.fromkeys("\n  ".join(faults).split("\n  "))))
 
@@ -211,12 +205,11 @@ def _chat(params: Params, names: list[str]) -> None:
 
 
 def _kinds(params: Params) -> None:
-    section = params.caption
-    written = [kind for kind in GENERATED if getattr(section, f"{kind}_rounds")]
-    if not set(params.cooccurrence.sources) & set(written):
+    found = written(params)
+    if not set(params.cooccurrence.sources) & set(found):
         raise InputError(
-            f"cooccurrence.sources: {params.cooccurrence.sources}, and no such captions are asked for "
-            f"(caption.KIND_rounds is 0); there will be {written}"
+            f"cooccurrence.sources: {params.cooccurrence.sources}, and there will be no such captions "
+            f"({NOT_WRITTEN}); there will be {found}"
         )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from clipworks.kit.errors import InputError
 from clipworks.kit.files import NONE
 from clipworks.kit.params import GENERATED, MODELS
-from clipworks.settings.whole import Params
+from clipworks.settings.whole import NOT_WRITTEN, Params, written
 from clipworks.tuning.params import TrainModel
 
 
@@ -69,16 +69,16 @@ def _groups(params: Params, names: list[str]) -> None:
                 else f"the specialists need at least {len(groups)} classes"
             )
         )
+    nothing = {"companions"} if Path(params.encode_captions.companions) == NONE else set()
+    nothing |= set(GENERATED).difference(written(params))
     for model in MODELS:
         one: TrainModel = getattr(params.train, model)
         if unknown := sorted(set(one.hard_list) - set(groups)):
             raise InputError(f"train.{model}.hard_list: no group {unknown}; there are {groups}")
-        nothing = {"companions"} if Path(params.encode_captions.companions) == NONE else set()
-        nothing |= {kind for kind in GENERATED if not getattr(params.caption, f"{kind}_rounds")}
         if set(one.sources) <= nothing:
             raise InputError(
-                f"train.{model}.sources: there will be no captions of {one.sources} (caption.KIND_rounds is 0, "
-                "or encode_captions.companions is data/none)"
+                f"train.{model}.sources: there will be no captions of {one.sources} ({NOT_WRITTEN}, or "
+                "encode_captions.companions is data/none)"
             )
         if "group" in one.sources and not one.hard_list:
             raise InputError(

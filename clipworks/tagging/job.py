@@ -7,6 +7,7 @@ made last, when all logits lie there.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ from clipworks.tagging.tagger import Calibration, Tagger
 from clipworks.windows.tower import Cut
 
 READERS = 4
+# Of our parts folder: its lock, a tagger for other machines, parts and their drafts.
+_OURS = re.compile(r"\.lock|tagger\.safetensors|[0-9a-f]{24}\.(safetensors|tmp)")
 Bad = tuple[str, str]  # an image that could not be read, and why
 SAMPLE = 20_000  # images that thresholds are read off
 
@@ -95,9 +98,18 @@ def place(out: Path) -> Path:
 
 
 def plan(tagger: Tagger, units: Sequence[Unit], out: Path, seeing: Seeing, precision: str) -> Parts:
-    """Where the parts will lie, beside the table; what is there of other images or taggers goes."""
+    """Where the parts will lie, beside the table; what is there of other images or taggers goes.
+
+    Raises:
+        InputError: the folder holds what is no part.
+    """
     folder = place(out)
     folder.mkdir(parents=True, exist_ok=True)
+    if odd := sorted(path.name for path in folder.iterdir() if not _OURS.fullmatch(path.name)):
+        raise InputError(
+            f"{folder} is where the parts of {out.name} go, and holds what is none: {', '.join(odd[:5])}; move that "
+            "away, or give the table another name"
+        )
     key = _key(tagger, seeing, precision)
     files = [folder / f"{_digest(key, unit)}.safetensors" for unit in units]
     for other in set(folder.glob("*.safetensors")) - set(files):

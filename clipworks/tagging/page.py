@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment
 
 from clipworks.kit import images
-from clipworks.kit.places import MARK
+from clipworks.kit.places import MARK, replacing
 from clipworks.tagging.sources import Unit
 from clipworks.tagging.table import Line
 
@@ -109,7 +109,8 @@ def write(
         title="Tags", mark=MARK, count=count, figures=figures, bad=bad, note=note,
         warning=warning, names=names.most_common(),
     )  # fmt: skip
-    path.write_text(text, encoding="utf-8")
+    with replacing(path) as draft:
+        draft.write_text(text, encoding="utf-8")
 
 
 def _first(units: Sequence[Unit], wanted: Sequence[Line]) -> Iterator[tuple[Line, Path | bytes]]:

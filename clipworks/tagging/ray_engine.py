@@ -40,6 +40,14 @@ class Worker:
         return {"part": row["part"], "images": job.count(path)}
 
 
+def check(option: str) -> None:
+    """Raises InputError, with the option that asks for it, where Ray is not installed."""
+    try:
+        import ray.data  # noqa: F401  (not ray alone: any folder of that name would do for it)
+    except ImportError:
+        raise InputError(f"{option}: Ray is not installed; `pip install 'ray[data]'`") from None
+
+
 def judge(
     tagger: Tagger, units: Sequence[Unit], out: Path, seeing: Seeing, *, batch_size: int, precision: str,
     workers: int,
@@ -48,8 +56,6 @@ def judge(
 
     The sources, the table's folder and the backbone must have the same paths on all machines.
 
-    Raises:
-        InputError: Ray is not installed.
     """
     out = out.resolve()
     parts = job.plan(tagger, units, out, seeing, precision)
@@ -74,16 +80,11 @@ def spread(
 
     Args:
         worker: a class whose objects take a row; made once an actor, of `arguments`.
-
-    Raises:
-        InputError: Ray is not installed.
     """
-    try:
-        import ray.data  # not ray alone: any folder of that name would do for it
-    except ImportError:
-        raise InputError("--engine ray: Ray is not installed; `pip install 'ray[data]'`") from None
     if not rows:
         return
+    import ray.data
+
     # Data of another machine's working folder would be read by relative names; all here are absolute.
     ray.init(ignore_reinit_error=True, log_to_driver=False, configure_logging=False,
              runtime_env={"env_vars": {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}})  # fmt: skip

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clipworks.kit.errors import InputError
+from clipworks.kit.places import holds_bytes
 
 
 def column_of(schema: pa.Schema, path: Path) -> tuple[str, str | None]:
@@ -107,19 +108,23 @@ def _repeated(path: str, mtime: int, column: str) -> frozenset[str]:
     return frozenset(twice)
 
 
-def speaks_of_images(path: Path) -> bool:
-    """Whether a table names images and holds none, as labels and our own results do."""
+def is_broken(path: Path) -> bool:
+    """Whether a file calls itself a parquet table and is none."""
     if path.suffix.lower() != ".parquet":
         return False
     try:
-        schema = pq.read_schema(path)
-    except (pa.ArrowException, OSError):  # said where it is read
-        return False
-    kind = schema.field("image").type if "image" in schema.names else pa.null()
-    if not _is_text(kind.value_type if pa.types.is_dictionary(kind) else kind):
+        pq.read_schema(path)
+    except (pa.ArrowException, OSError):
+        return True
+    return False
+
+
+def holds_none(path: Path) -> bool:
+    """Whether a table has neither a column of images nor bytes that could be some: labels, our results."""
+    if path.suffix.lower() != ".parquet" or is_broken(path) or holds_bytes(path):
         return False
     try:
-        column_of(schema, path)
+        column_of(pq.read_schema(path), path)
     except InputError:
         return True
-    return False  # their content lies in another column
+    return False

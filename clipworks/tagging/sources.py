@@ -97,13 +97,10 @@ def find(words: Sequence[str], *, but: Path | None = None) -> list[Unit]:
             ]
             units += _runs(Path(), [p.as_posix() for p in loose])
             for match in map(Path, matches):
-                units += (
-                    _folder(match, but)
-                    if match.is_dir()
-                    else _file(match)
-                    if match in packed
-                    else []
-                )
+                if match.is_dir():
+                    units += _folder(match, but, needed=False)
+                elif match in packed and not (_is(match, but) or rows.holds_none(match)):
+                    units += _file(match)
     units = _once(units)
     if not units:
         raise InputError(
@@ -128,36 +125,49 @@ def _once(units: Sequence[Unit]) -> list[Unit]:
     return kept
 
 
-def _folder(path: Path, but: Path | None = None) -> list[Unit]:
+def _is(path: Path, but: Path | None) -> bool:
+    return but is not None and os.path.realpath(path) == os.path.realpath(but)
+
+
+def _folder(path: Path, but: Path | None = None, *, needed: bool = True) -> list[Unit]:
     """Images under a folder, all the way down; shards and tables too, but for those of an index and those
-    that speak of images. A link that leads nowhere or a pipe stays with its name, to be listed as bad."""
+    that hold no images. A damaged table stays with its name, to be listed as bad, as does a link that leads nowhere or a pipe."""
     found = [name for name in walk(path) if is_picture(name) or is_named_packed(Path(name))]
     ours = {Path(name).parent for name in found if re.fullmatch(INDEX, Path(name).name)}
-    written = but and os.path.realpath(but)
     found = [
         name
         for name in found
         if Path(name).parent not in ours
-        and not (is_named_packed(Path(name)) and os.path.realpath(path / name) == written)
+        and not (is_named_packed(Path(name)) and _is(path / name, but))
     ]
-    tables = [
-        name for name in found if is_packed(path / name) and not rows.speaks_of_images(path / name)
-    ]
-    loose = [name for name in found if not is_packed(path / name)]
-    packed = [unit for name in tables for unit in _file(path / name)]
-    if not loose and not packed:
+    packed = [name for name in found if is_packed(path / name)]
+    broken = {name for name in packed if rows.is_broken(path / name)}
+    loose = [name for name in found if name in broken or name not in packed]
+    tables = [name for name in packed if name not in broken and not rows.holds_none(path / name)]
+    units = [*_runs(path, loose), *(unit for name in tables for unit in _file(path / name))]
+    if needed and not units:
         raise InputError(
             f"{path} holds no images (nor do its sub-folders); known are files such as .jpg, .png, "
             ".webp, .tar and .parquet"
         )
-    return [*_runs(path, loose), *packed]
+    return units
 
 
 def _runs(folder: Path, names: Sequence[str]) -> list[Unit]:
-    return [
-        Unit("files", folder, tuple(names[start : start + FILES_A_UNIT]))
-        for start in range(0, len(names), FILES_A_UNIT)
-    ]
+    return [Unit("files", folder, tuple(run)) for run in runs(names)]
+
+
+def runs(names: Sequence[str]) -> list[list[str]]:
+    """Names by the hundred. A run ends where the name says so, or where it is full: what is added to a
+    folder, or taken away, leaves most runs what they were."""
+    found: list[list[str]] = [[]]
+    for name in names:
+        if len(found[-1]) == FILES_A_UNIT:
+            found.append([])
+        found[-1].append(name)
+        if zlib.crc32(os.fsencode(name)) % max(1, FILES_A_UNIT // 2) == 0:
+            found.append([])
+    return [run for run in found if run]
 
 
 def _file(path: Path) -> list[Unit]:

@@ -82,8 +82,15 @@ def _parquet(path: Path) -> Iterator[Any]:
 def _csv(path: Path) -> Iterator[Any]:
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
+        # A carriage return in a name would end its line.
+        quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
         rows.writerow(COLUMNS)
-        yield lambda line: rows.writerow(line.flat())
+
+        def add(line: Line) -> None:
+            fields = line.flat()
+            (quoted if any("\r" in str(one) for one in fields) else rows).writerow(fields)
+
+        yield add
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from clipworks.tagging.thresholds import PerClass
 from clipworks.windows.boxes import Box, boxes
 from clipworks.windows.params import Maps
 from clipworks.windows.scorer import Scorer
+from clipworks.windows.tower import Cut
 
 
 @dataclass(frozen=True)
@@ -127,11 +128,18 @@ class Tagger:
             InputError: no tagger file, one whose parts do not fit each other, or another CLIP.
         """
         about, own = store.read(Path(file))
-        clip = (
-            backbone
-            if isinstance(backbone, Backbone)
-            else pretrained.named(backbone or about.backbone)
-        )
+        try:
+            clip = (
+                backbone
+                if isinstance(backbone, Backbone)
+                else pretrained.named(backbone or about.backbone)
+            )
+        except InputError as error:
+            if backbone is not None:
+                raise
+            raise InputError(
+                f"{error} ({file} was made with it; --backbone says where it lies now)"
+            ) from None
         if store.digest(clip) != about.digest:
             raise InputError(
                 f"{file} was made with other weights than those of {clip.name} (digest "
@@ -221,10 +229,15 @@ class Tagger:
         self._calibrated(seeing)  # known before anything is looked at
         eye = self.eye(seeing)
         sources = [Path(image) if isinstance(image, str) else image for image in images]
-        cuts = [
-            eye.cut(str(one) if isinstance(one, Path) else f"image {number}", one)
-            for number, one in enumerate(sources)
-        ]
-        if bad := next((cut for cut in cuts if cut.reason), None):
-            raise InputError(f"{bad.name} cannot be read: {bad.reason}")
-        return [self.tags(judged, seeing) for judged in eye.judge(cuts)]
+        found: list[list[Tag]] = []
+        waiting: list[Cut] = []
+        for number, one in enumerate(sources, start=1):
+            cut = eye.cut(str(one) if isinstance(one, Path) else f"image {number - 1}", one)
+            if cut.reason:
+                raise InputError(f"{cut.name} cannot be read: {cut.reason}")
+            waiting.append(cut)
+            # So many at a time that memory does not grow with the list.
+            if number == len(sources) or sum(one.area for one in waiting) >= eye.at_once:
+                found += [self.tags(judged, seeing) for judged in eye.judge(waiting)]
+                waiting = []
+        return found

@@ -68,8 +68,12 @@ def tag(
     """
     make_place(out, table.KINDS)
     page_beside(out)
-    if workers and device != "auto":
-        raise InputError("--device: with --engine ray each worker takes what its machine has; leave it out")  # fmt: skip
+    if workers:
+        from clipworks.tagging import ray_engine
+
+        if device != "auto":
+            raise InputError("--device: with --engine ray each worker takes what its machine has; leave it out")  # fmt: skip
+        ray_engine.check("--engine ray")
     if out.suffix == ".csv" and (odd := [name for name in tagger.classes if ";" in name]):
         raise InputError(
             f"--out {out}: a CSV separates tags by semicolons, which {odd[:5]} hold; write .parquet or .json, "

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import read_json
+from clipworks.kit.files import can_be, read_json
 
 Instances = dict[str, list[dict[str, Any]]]  # images, annotations, categories
 _ID = (int, str)  # COCO has numbers; what is converted to its form often has texts
@@ -43,9 +43,9 @@ def read(path: Path) -> Instances:
             seen.add(entry["id"])
     names = [entry["file_name"] for entry in content["images"]]
     for number, name in enumerate(names):
-        if not name or Path(name).is_absolute() or ".." in Path(name).parts:
+        if not name or not can_be(name) or Path(name).is_absolute() or ".." in Path(name).parts:
             raise InputError(
-                f"{path}: images[{number}] has the file_name {name!r}; give a path within the image folder"
+                f"{path}: images[{number}] has the file_name {reprlib.repr(name)}; give a path within the image folder"
             )
     if twice := {name for name, many in Counter(names).items() if many > 1}:
         number, name = next(
@@ -53,6 +53,10 @@ def read(path: Path) -> Instances:
         )
         raise InputError(f"{path}: images[{number}] is {name!r}, which stands there twice")
     for number, entry in enumerate(content["annotations"]):
+        if entry.get("ignore", 0) not in (0, 1):
+            raise InputError(
+                f"{path}: annotations[{number}] has the ignore {reprlib.repr(entry['ignore'])}; it is 0 or 1"
+            )
         box = entry.get("bbox") or [0, 0, 0, 0]  # none is fine: labels need no boxes
         if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
             raise InputError(

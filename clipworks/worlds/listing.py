@@ -4,6 +4,7 @@ Whatever the source, a split becomes a list of files and an annotation file in C
 (shown), 0 (not shown) or -1 (not to be judged). A split may have no labels at all, or no images.
 """
 
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import NONE, check_names, walk
+from clipworks.kit.files import NONE, can_be, check_names, walk
 from clipworks.kit.images import is_picture
 from clipworks.worlds import coco, labels, nuswide, voc
 from clipworks.worlds.instances import Instances
@@ -78,10 +79,15 @@ def find(world: World, split: Split, class_names: Sequence[str]) -> Found:
         annotations, total = coco.cut(told, class_names, limit=limit, drop=drop, there=there)
         return Found(folder, [entry["file_name"] for entry in annotations["images"]], annotations, total)  # fmt: skip
     images, known = _read(world, folder, told, class_names)
-    if known is not None and drop:
+    if known is not None and drop and len(images):
         some = (known == 1).any(axis=1)
         images = [name for name, has in zip(images, some, strict=True) if has]
         known = known[some]
+        if not images:
+            raise InputError(
+                f"world.files.{split}_labels: {told} lists no image that shows a class of the list, and "
+                "world.without_labels is drop"
+            )
     total, images = len(images), images[: limit or None]
     _check_files(images, told or folder)
     if not images:
@@ -102,6 +108,8 @@ def _check_files(images: Sequence[str], where: Path) -> None:
     for name in images:
         if name in seen:
             raise InputError(f"{where}: {name!r} stands there twice")
+        if not can_be(name):
+            raise InputError(f"{where}: {reprlib.repr(name)} is no name that a file can have")
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise InputError(f"{where}: {name!r} leads out of the image folder")
         seen.add(name)
