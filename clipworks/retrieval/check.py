@@ -115,9 +115,17 @@ def _world(params: Params) -> None:
             raise InputError(f"world.folder: {root} has no folder {', '.join(gone)}")
         # All label files are read: they are small, and could fail as late as anything.
         pictures = [dataset.images(root, "test") / name for name in dataset.gallery(root)]
+        trained: set[Path] = set()
         for split in dataset.LABELLED:
             found, files, _ = parsed.labelled(root, split, skip_bad=params.parse.skip_bad)
             pictures += files
+            real = {path.resolve() for path in files}
+            if shared := sorted(trained & real):
+                raise InputError(
+                    f"world.folder: {root}: train and {split} share {len(shared):,} pictures, such as {shared[0]}, "
+                    "so what is chosen would be chosen on what was trained on; give each its own"
+                )
+            trained |= real
             cars = [record.attribute for record in found if record.kind == "car"]
             if split == "train":
                 _pairs(params, len(found))

@@ -61,9 +61,13 @@ def gap(caption: str, known: Inventory, *, fill: Sequence[str] = ("colour", "typ
     return Gap(prefix, missing, candidates)
 
 
-FILLED = pa.schema(
-    {"image": pa.large_string(), "caption": pa.large_string(), "completed": pa.large_string(), "kept": pa.bool_()}
+WRITTEN = pa.schema(
+    {
+        **dict.fromkeys(("image", "caption", "missing", "completed"), pa.large_string()),
+        "probability": pa.float64(), "margin": pa.float64(), "kept": pa.bool_(),
+    }
 )  # fmt: skip
+FILLED = pa.schema([WRITTEN.field(name) for name in ("image", "caption", "completed", "kept")])
 
 
 def read(path: Path) -> dict[str, str]:

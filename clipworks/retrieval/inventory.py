@@ -57,7 +57,8 @@ class Inventory:
             raise InputError(
                 f"{key or 'inventory'}: {path}: a name under {blank[0]} is empty; every query would hold it"
             )
-        colours, types, brands = (tuple(sorted(found[slot])) for slot in SLOTS)
+        tidy = [{" ".join(name.split()) for name in found[slot]} for slot in SLOTS]
+        colours, types, brands = (tuple(sorted(names)) for names in tidy)
         return cls(colours, types, brands)
 
 

@@ -164,6 +164,8 @@ class Search(Section):
     @model_validator(mode="after")
     def _known(self) -> "Search":
         for name, row in self.rows.items():
+            if name in ("kind", "validation"):
+                raise InputError(f"rows.{name}: the name has a meaning of its own (submit.row, the tables' columns); choose another")  # fmt: skip
             if row.rerank and self.candidates < AT:
                 raise InputError(f"candidates {self.candidates}: rows.{name} looks at them again, and answers hold {AT}")  # fmt: skip
             if row.against == name:

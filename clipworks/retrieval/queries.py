@@ -33,8 +33,10 @@ def kinds(queries: Sequence[str], known: Inventory, routing: Routing = "word") -
 
 
 def prefix_of(caption: str) -> str:
-    """The prefix that a caption begins with, its spelling kept; empty for none."""
-    return next((p for p in sorted(PREFIXES, key=len, reverse=True) if caption.startswith(p)), "")
+    """The prefix that a caption begins with, in any case, its spelling kept; empty for none."""
+    low = caption.lower()
+    longest = sorted(PREFIXES, key=len, reverse=True)
+    return next((caption[: len(p)] for p in longest if low.startswith(p.lower())), "")
 
 
 def unclear(queries: Sequence[str], kinds: Sequence[Kind]) -> list[int]:

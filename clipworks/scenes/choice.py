@@ -22,6 +22,7 @@ from scipy.special import entr
 
 from clipworks.kit.errors import InputError
 from clipworks.kit.shapes import Float, Int
+from clipworks.scenes import pooling
 from clipworks.scenes.cache import AGAIN, Cache
 from clipworks.scenes.params import Ensemble
 from clipworks.scenes.prompts import PromptSet
@@ -41,7 +42,7 @@ def objective(rule: str, start: Recipe, cache: Cache, prompts: PromptSet) -> Obj
     """What a rule thinks of a recipe, on the pictures of a split; `start` says what it keeps."""
 
     def labels(recipe: Recipe) -> np.ndarray:
-        return apply(recipe, cache, prompts).argmax(axis=1)
+        return pooling.decide(apply(recipe, cache, prompts))
 
     def confidence(recipe: Recipe) -> float:
         return float(apply(recipe, cache, prompts).max(axis=1).mean())
@@ -79,7 +80,7 @@ def consensus(start: Recipe, cache: Cache, prompts: PromptSet) -> Int[np.ndarray
         for model in start.sharpen
         for factor in cache.factors(model)
     ]
-    return np.mean(seen, axis=0).argmax(axis=1)
+    return pooling.decide(np.mean(seen, axis=0))
 
 
 def accuracy(cache: Cache, prompts: PromptSet, labels: Int[np.ndarray, " image"]) -> Objective:
@@ -93,7 +94,7 @@ def accuracy(cache: Cache, prompts: PromptSet, labels: Int[np.ndarray, " image"]
             f"{cache.folder} is of {cache.images} pictures of the {cache.split} split, and {len(labels)} have "
             f"labels; {AGAIN}"
         )
-    return lambda recipe: float((apply(recipe, cache, prompts).argmax(axis=1) == labels).mean())
+    return lambda recipe: float((pooling.decide(apply(recipe, cache, prompts)) == labels).mean())
 
 
 def single(recipe: Recipe, model: str) -> Recipe:

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from clipworks.kit import tables
 from clipworks.kit.classes import folded
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import NONE, check_names, walk
+from clipworks.kit.files import NONE, check_names, is_hidden, walk
 from clipworks.kit.images import is_picture
 from clipworks.scenes import submissions
 from clipworks.scenes.params import Folders
@@ -104,6 +104,25 @@ def _why(images: Iterable[str]) -> str:
     return f"{loose[0]} lies in no sub-folder" if loose else "one sub-folder is no two classes"
 
 
+def _of_folders(top: Path, named: set[str]) -> tuple[str, ...]:
+    """Classes by the names of sub-folders.
+
+    Raises:
+        InputError: one is empty, or two are the same name to a CLIP.
+    """
+    if bare := sorted(p.name for p in top.iterdir() if p.is_dir() and not is_hidden(p.name) and p.name not in named):  # fmt: skip
+        raise InputError(
+            f"{top}: sub-folders without a picture: {', '.join(bare[:5])}; take them away, or name all classes in "
+            f"{CLASSES}, which may have some that no picture shows"
+        )
+    low = [folded(name) for name in named]
+    if twice := sorted(name for name in named if low.count(folded(name)) > 1):
+        raise InputError(
+            f"{top}: sub-folders {twice} are one name to a CLIP; put their pictures together"
+        )
+    return tuple(sorted(named))
+
+
 def read(folder: Path) -> Listed:
     """List a folder.
 
@@ -128,7 +147,7 @@ def read(folder: Path) -> Listed:
     if (folder / CLASSES).exists():
         classes = read_classes(folder / CLASSES)
     elif all(parents) and len(set(parents)) > 1:
-        classes = tuple(sorted(set(parents)))
+        classes = _of_folders(top, set(parents))
     else:
         raise InputError(
             f"{folder}: no {CLASSES}, and {_why(images)}; "
@@ -180,6 +199,6 @@ def read_split(params: Folders, split: str) -> Listed:
     if found.classes != test.classes:
         raise InputError(
             f"world.folder: {params.validation} has the classes {list(found.classes)}, "
-            f"{params.test} has {list(test.classes)}; both need the same, in one order"
+            f"{params.test} has {list(test.classes)}; both need the same, in one order; a {CLASSES} in each can name them all"
         )
     return found

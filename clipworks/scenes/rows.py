@@ -54,6 +54,12 @@ def rows(params: Ensemble, chosen: Mapping[str, Recipe]) -> list[Row]:
     def made(name: str, what: str, against: str, recipe: Recipe, **changes: Any) -> Row:
         return Row(name, what, against, replace(recipe, **changes))
 
+    contest = full.groups == LADDER and full.pooling == "shared_softmax" and full != blunt
+    what = (
+        "all prompts and sharpening: the contest's recipe"
+        if contest
+        else "the recipe of params.yaml"
+    )
     found = [
         made("name", "the class name alone", "", blunt, groups=LADDER[:1]),
         made(
@@ -67,7 +73,7 @@ def rows(params: Ensemble, chosen: Mapping[str, Recipe]) -> list[Row]:
         made("templates", "and ImageNet templates", "own", blunt, groups=LADDER[:3]),
         made("sentences", "and class sentences", "templates", blunt, groups=LADDER[:4]),
         made("blur", "and blur templates: all prompts", "sentences", blunt, groups=LADDER),
-        Row(MAIN, "all prompts and sharpening: the contest's recipe", "blur", full),
+        Row(MAIN, what, "blur", full),
         made(
             "name_sentences",
             "the name and class sentences alone",

@@ -14,22 +14,24 @@ Right = Mapping[str, np.ndarray]  # row -> bool, of shape (image,)
 def board(
     right: Mapping[str, Right], listed: Mapping[str, Mapping[str, str]], *, confidence: float
 ) -> dict[str, dict[str, Any]]:
-    """Figures of every row in percent; `p` is McNemar's, against the row named beside it.
+    """Figures of every row in percent, None where labels are not known; `p` is McNemar's, against the row
+    named beside it.
 
     Args:
-        right: which pictures each row has right, by split; nothing where no labels are known.
+        right: which pictures each row has right, by split; a split without labels is not there.
         listed: what each row is and which row it is held against.
     """
     test, validation = right.get("test", {}), right.get("validation", {})
     by_labels = {"what": "sharpening and weights by accuracy on validation", "against": rows.MAIN}
     found: dict[str, dict[str, Any]] = {}
     for row, entry in {**listed, rows.VALIDATION: by_labels}.items():
-        if row not in test:
+        if row not in test and row not in validation:
             continue
         other = entry["against"]
+        known = vars(statistics.accuracy(test[row], confidence)) if row in test else {}
         found[row] = {
             "what": entry["what"],
-            **vars(statistics.accuracy(test[row], confidence)),
+            **{part: known.get(part) for part in ("accuracy", "low", "high")},
             "validation_accuracy": percent(validation[row]) if row in validation else None,
             "against": other,
             "p": round(statistics.mcnemar(test[row], test[other]), 4) if other in test else None,
@@ -42,8 +44,13 @@ COMPARED = ("name", "imagenet_80", "blur", rows.MAIN, "embedding_mean", rows.VAL
 
 
 def summary(found: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """Test accuracy of the rows that experiments are compared by."""
-    return {row: found[row]["accuracy"] for row in COMPARED if row in found}
+    """Accuracy of the rows that experiments are compared by: on test, or where that has no labels, on
+    validation."""
+    kept = {row: found[row] for row in COMPARED if row in found}
+    return {
+        row: one["validation_accuracy"] if one["accuracy"] is None else one["accuracy"]
+        for row, one in kept.items()
+    }
 
 
 def percent(right: np.ndarray) -> float:
@@ -64,10 +71,10 @@ def confusion(truth: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -
     return pd.DataFrame(counts, index=list(classes), columns=list(classes))
 
 
-def per_class(counts: pd.DataFrame) -> pd.DataFrame:
-    """Recall and precision of each class in percent, and how many pictures show it."""
+def per_class(counts: pd.DataFrame, truth: np.ndarray) -> pd.DataFrame:
+    """Recall and precision of each class in percent, and how many pictures show it, with an answer or none."""
     right = np.diag(counts.to_numpy())
-    shown, said = counts.sum(axis=1).to_numpy(), counts.sum(axis=0).to_numpy()
+    shown, said = np.bincount(truth, minlength=len(counts)), counts.sum(axis=0).to_numpy()
     return pd.DataFrame(
         {
             "class": counts.index,

@@ -4,6 +4,8 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from torch.nn import functional as F
 
@@ -53,7 +55,8 @@ def main() -> None:
     unread = frame["missing"] == completion.UNREAD
     frame["kept"] = (frame["missing"] != "") & ~unread & (frame["margin"] >= params.least_margin)
     OUT.parent.mkdir(parents=True, exist_ok=True)
-    frame.to_parquet(OUT, index=False)
+    # By a schema: an empty column would have no type.
+    pq.write_table(pa.Table.from_pandas(frame, completion.WRITTEN, preserve_index=False), OUT)
     if unread.any():
         print(f"complete: {unread.sum():,} captions say more than the inventory knows, and stay as they are, such as {frame['caption'][unread].iloc[0]!r}")  # fmt: skip
     print(f"complete: {int(frame['kept'].sum()):,} of {len(frame):,} cars filled in, {len(place):,} candidates encoded once -> {OUT}")  # fmt: skip

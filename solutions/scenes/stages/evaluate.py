@@ -29,7 +29,7 @@ def main() -> None:
     truth, about = evaluation.truths(LABELS), tables.read_json(ENSEMBLE / "rows.json", rows.Listed)
     scored = {split: tensors.read(ENSEMBLE / f"{split}.safetensors") for split in truth}
     choices = tables.read_json(ENSEMBLE / "choices.json", Choices)
-    if len(truth) == 2:
+    if "validation" in truth:
         fixed = Recipe.load(choices["fixed"])
         caches = {split: Cache(PROBABILITIES, split, fixed.weights) for split in truth}
         chosen, made = evaluation.choose_on_validation(
@@ -47,16 +47,14 @@ def main() -> None:
         labels = pooling.decide(scored["test"][params.row])
         counts = table.confusion(truth["test"], labels, prompts.classes)
         drawing.confusion(OUT / "confusion.png", counts, params.row)
-        tables.write_frame(OUT / "classes.tsv", table.per_class(counts))
+        tables.write_frame(OUT / "classes.tsv", table.per_class(counts, truth["test"]))
         tables.write_frame(OUT / "table.tsv", table.bars(board))
         pd.DataFrame(right["test"]).to_parquet(OUT / "right.parquet", index=False)
     unseen = [row for row in board if row != rows.VALIDATION]  # of which no label was seen
-    best = max(
-        unseen,
-        key=lambda row: board[row]["accuracy"],
-        default="none: no labels of test pictures are known",
-    )
-    print(f"evaluate: {len(board)} rows, the best without labels is {best} -> {TABLE}")
+    figure = "accuracy" if "test" in truth else "validation_accuracy"
+    best = max(unseen, key=lambda row: board[row][figure], default="none: no labels are known")
+    where = "" if "test" in truth else " (on validation: no labels of test pictures are known)"
+    print(f"evaluate: {len(board)} rows, the best without labels is {best}{where} -> {TABLE}")
 
 
 if __name__ == "__main__":
