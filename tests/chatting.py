@@ -90,6 +90,8 @@ class Server:
                     answer = answer.replace(json.dumps(text), "null")
                 if trouble == "broken":
                     answer = answer[:40]
+                if trouble == "overloaded":
+                    answer = json.dumps({"error": {"message": "model overloaded", "code": 502}})
                 if trouble == "empty":
                     answer = json.dumps({"id": "1", "choices": []})
                 if trouble == "object":

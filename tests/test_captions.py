@@ -51,9 +51,9 @@ def test_labels_are_dense_rows_in_the_order_asked_for(table) -> None:
     assert table.count_labels(np.array([0, 1, 3])).tolist() == [1, 2, 1, 0]
 
 
-def test_statistics_count_classes_and_pairs_and_no_class_is_below_one(table) -> None:
+def test_statistics_count_classes_and_pairs(table) -> None:
     found = table.statistics(np.array([0, 1, 4]))
-    assert found.count.tolist() == [1, 3, 1, 1] and found.total == 3  # no bus counts as one
+    assert found.count.tolist() == [1, 3, 1, 0] and found.total == 3
     assert found.together.tolist() == [[0, 1, 0, 0], [1, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
 
 
@@ -102,6 +102,20 @@ def test_templates_add_classes_pairs_combinations_and_companions() -> None:
         Row("a photo of a cup and a cat and a dog.", "combinations", (0, 1, 2), False),
         Row("a photo of a dog and a tennis ball.", "companions", (0,), False),
     ]
+
+
+def test_what_reads_like_a_caption_to_train_on_judges_nothing(tmp_path) -> None:
+    read: dict[str, int] = {}
+    with Writer(tmp_path / "captions.parquet", captions.ROWS) as rows:
+        for text, source, held_out in (
+            ("a photo of a dog and a cup.", "pairs", False),
+            ("A photo of  a dog and a cup.", "multi", True),  # all the same to CLIP's tokenizer
+            ("A dog beside a cup.", "multi", True),
+        ):
+            rows.add(**captions.table_row(Row(text, source, (0, 2), held_out), read))
+    found = CaptionTable(tmp_path / "captions.parquet", NAMES)
+    assert found.select(["multi"], held_out=True).tolist() == [1, 2]
+    assert found.judges().tolist() == [2] and len(read) == 2
 
 
 def test_equal_texts_share_a_number() -> None:

@@ -34,6 +34,23 @@ def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path: Path) -> None:
     np.testing.assert_allclose(pixels[..., 0], ramp / 256, atol=1.01)
 
 
+@pytest.mark.parametrize("high", [255, 65_535, 2**31 - 1])
+def test_grey_of_thirty_two_bits_is_read_by_how_much_of_them_it_uses(tmp_path: Path, high) -> None:
+    ramp = np.linspace(0, high, 40 * 30).reshape(30, 40).astype(np.int32)
+    Image.fromarray(ramp).save(tmp_path / "a.tif")
+    found = np.asarray(images.read(tmp_path / "a.tif"))[..., 0]
+    np.testing.assert_allclose(found, ramp * (255 / high), atol=1.5)
+
+
+@pytest.mark.parametrize("hole", [(0, 0), (5, 5)])
+def test_holes_of_a_float_picture_change_nothing_around_them(tmp_path: Path, hole) -> None:
+    values = np.linspace(0, 1, 40 * 30, dtype=np.float32).reshape(30, 40)
+    values[hole] = np.nan
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    found = np.asarray(images.read(tmp_path / "a.tif"))[..., 0]
+    assert found[hole] == 0 and found[-1, -1] == 255 and 100 < found[15, 20] < 155
+
+
 def test_a_transparent_grey_of_sixteen_bits_is_that_grey_alone(tmp_path: Path) -> None:
     values = np.array([[300, 11_264], [65_535, 0]], np.uint16)
     Image.fromarray(values).save(tmp_path / "a.png", transparency=300)

@@ -56,6 +56,24 @@ def test_a_server_that_stays_broken_gives_an_error_and_the_rest_is_kept(server, 
         assert [reply.text for reply in replies] == ["A", "B"] and journal.asked == 3
 
 
+def test_an_error_that_is_sent_as_if_all_were_well_is_told(server, tmp_path) -> None:
+    server.plan = ["overloaded"] * 2
+    with Journal(tmp_path / "j.sqlite") as journal:
+        with pytest.raises(
+            InputError, match=r"no valid answer: 'model overloaded' \(is .*base_url"
+        ):
+            journal.ask(client(server, retries=1), [question("a")], label="test")
+
+
+def test_some_replies_without_a_word_are_told(server, tmp_path, capsys) -> None:
+    server.plan = ["", "blank"]
+    with Journal(tmp_path / "j.sqlite") as journal:
+        journal.ask(client(server, concurrency=1), [question("a"), question("b")], label="test")
+    assert (
+        "warning: test: 1 of 2 replies hold no word; they are not kept" in capsys.readouterr().out
+    )
+
+
 def test_a_refused_key_or_model_stops_at_once_with_the_variable(server, monkeypatch) -> None:
     monkeypatch.setenv("CLIPWORKS_TEST_KEY", "secret")
     for status in ("401", "404"):

@@ -4,6 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from retrieving import run
 from thimble import set_params
@@ -129,4 +131,34 @@ def test_a_folder_one_level_off_is_told_what_it_lacks(street) -> None:
         InputError,
         match=r"data/world has no folder train/train_images, val/val_images, test/test_im",
     ):
+        run("check")
+
+
+def test_pictures_to_train_on_are_not_chosen_by(street) -> None:
+    own = own_folder()
+    for name in ("val_images", "val_label.txt"):
+        there = own / "val" / name
+        shutil.rmtree(there) if there.is_dir() else there.unlink()
+    (own / "val/val_images").symlink_to((own / "train/train_images").resolve())
+    shutil.copy(own / "train/train_label.txt", own / "val/val_label.txt")
+    with pytest.raises(
+        InputError, match=r"own: train and val share \d+ pictures, such as .*\.jpg, so"
+    ):
+        run("check")
+
+
+def test_a_street_without_cars_has_nothing_to_complete(street) -> None:
+    records = pq.read_table("data/parse/train.parquet")
+    persons = pc.equal(records["kind"], "person")
+    pq.write_table(records.filter(persons), "data/parse/train.parquet")
+    run("complete")
+    run("prepare")
+
+
+@pytest.mark.parametrize("name", ["kind", "validation"])
+def test_rows_have_no_name_with_a_meaning_of_its_own(street, name) -> None:
+    set_params(street, {f"search.rows.{name}": {
+        "what": "x", "against": "", "model": "backbone", "square": True, "prefix": "drop",
+        "suffix": {"car": "", "person": ""}, "rerank": 0}})  # fmt: skip
+    with pytest.raises(InputError, match=rf"rows\.{name}: the name has a meaning of its own"):
         run("check")

@@ -94,7 +94,8 @@ def test_an_inventory_is_refused_in_another_form(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"Colors": ["red"], "Types": "SUV"}')
     with pytest.raises(InputError, match=r"a\.json: must hold lists .* Colors, Types, Brands"):
         Inventory.load(tmp_path / "a.json")
-    (tmp_path / "b.json").write_text(json.dumps(KNOWN.plain()))
+    untidy = {slot: [f" {n} " for n in names] * 2 for slot, names in KNOWN.plain().items()}
+    (tmp_path / "b.json").write_text(json.dumps(untidy))
     assert Inventory.load(tmp_path / "b.json").plain() == {
         "Colors": ["dark green", "red", "white"], "Types": ["SUV", "Truck"],
         "Brands": ["Big Truck", "Falco", "Hongyan"],
@@ -130,6 +131,7 @@ def test_the_text_that_is_encoded() -> None:
     asked = Asked(("A SUV.", "A man."), ("car", "person"), ("", ""))
     assert asked.encoded("drop", {"car": "at night"}) == ["SUV at night", "A man"]
     assert queries.prefix_of("Anna's SUV") == ""
+    assert text("this is an orange Falco.") == text("an orange Falco.") == "orange Falco"
 
 
 @pytest.mark.parametrize("size", [(51, 40), (40, 51), (96, 48), (33, 33)])

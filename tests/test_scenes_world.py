@@ -76,6 +76,14 @@ def test_a_folder_per_class_gives_classes_and_labels(tmp_path) -> None:
         (lambda p: contest(p) and (p / "classes.json").write_text('["a", " "]'), "one is empty"),
         (lambda p: contest(p) and picture(p / "x.jpg"), r"x\.jpg lies beside Scene/.* \(1 do\)"),
         (
+            lambda p: [picture(p / f"{n}/1.jpg") for n in "ab"] and (p / "zoo").mkdir(),
+            r"sub-folders without a picture: zoo; take them away, or name all classes in classes\.json",
+        ),
+        (
+            lambda p: [picture(p / f"{n}/1.jpg") for n in ("sea", "farm", "Farm")],
+            r"sub-folders \['Farm', 'farm'\] are one name to a CLIP",
+        ),
+        (
             lambda p: contest(p) and picture(p / "Scene/A/1.jpg"),
             r"as classes, and A/1\.jpg lies in none of",
         ),

@@ -67,3 +67,15 @@ def test_names_of_rows_that_are_no_text_stand_with_their_bytes(tagger, tmp_dir) 
         assert [name for name, _ in told(tmp_dir / "t.json")] == [
             f"{number}.parquet/a\\xff", f"{number}.parquet/b (row 1)", f"{number}.parquet/b (row 2)",
         ]  # fmt: skip
+
+
+def test_a_table_without_images_is_passed_over_and_a_damaged_one_listed(tagger, tmp_dir) -> None:
+    (tmp_dir / "f").mkdir()
+    (tmp_dir / "f/a.png").write_bytes(png())
+    pq.write_table(pa.table({"picture": ["a.png"], "label": ["dog"]}), "f/found.parquet")
+    (tmp_dir / "f/x.parquet").write_bytes(b"PAR1 cut")
+    tag(tagger, ["f"], tmp_dir / "t.json")
+    assert told(tmp_dir / "t.json") == [("f/a.png", False), ("f/x.parquet", True)]
+    pq.write_table(pa.table({"picture": [png()]}), "f/found.parquet")  # bytes by another name
+    with pytest.raises(InputError, match=r"found\.parquet: no column of images; known are image"):
+        tag(tagger, ["f"], tmp_dir / "t.json")

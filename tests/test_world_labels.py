@@ -1,13 +1,17 @@
 """Labels that are refused: tables of image and tags, and files in COCO's form."""
 
 import json
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from albums import png
 
 from clipworks.kit.errors import InputError
-from clipworks.worlds import coco, labels
+from clipworks.settings import check, whole
+from clipworks.worlds import coco, labels, listing
+from clipworks.worlds.params import World
 
 NAMES = ["dog", "dining table", "cat"]
 
@@ -28,6 +32,10 @@ NAMES = ["dog", "dining table", "cat"]
             r"has the columns \['file;labels'\]; labels need two columns, image and tags",
         ),
         ("", r"has the columns \[\]"),
+        (
+            "image,tags,tags\na.jpg,dog,cat\n",
+            r"has the columns \['image', 'tags', 'tags'\]; labels need two",
+        ),
         (
             "image,tags\na.jpg\n",
             r"line 2: fewer fields than the header's 2; .* empty tags, such as 'a\.jpg,'",
@@ -77,6 +85,9 @@ def test_coco_categories_are_the_classes_in_any_case(tmp_path) -> None:
     ("change", "message"),
     [
         ({"images": [{"id": 1, "file_name": "/etc/passwd"}]}, r"images\[0\] has the file_name '/etc/pas"),
+        ({"images": [{"id": 1, "file_name": "a\ud800.jpg"}]}, r"give a path within the image folder"),
+        ({"images": [{"id": 1, "file_name": "a" * 300}]}, r"has the file_name 'aaa.*give a path within"),
+        ({"annotations": [{"image_id": 1, "category_id": 1, "ignore": "0"}]}, r"the ignore '0'; it is 0 or 1"),
         ({"images": [{"id": 1, "file_name": "../a.jpg"}]}, r"give a path within the image folder"),
         ({"images": [{"id": i, "file_name": "a.jpg"} for i in (1, 2)]}, r"images\[1\] is 'a\.jpg', which st"),
         ({"annotations": [{"image_id": "1", "category_id": 1}]}, r"image_id '1', which none of images has; their ids are such as 1"),
@@ -128,3 +139,40 @@ def test_an_object_that_is_plain_to_see_counts_whatever_is_ignored_beside_it(
     assert coco.labels_in(content, ["dog"], tmp_path).tolist() == [[1]]
     content["annotations"] = [one for one in found if one["ignore"]]
     assert coco.labels_in(content, ["dog"], tmp_path).tolist() == [[-1]]
+
+
+@pytest.fixture
+def own(tmp_dir) -> World:
+    """Two pictures, and labels that know a class of one of them."""
+    Path("im").mkdir()
+    for name in "ab":
+        (Path("im") / f"{name}.png").write_bytes(png())
+    Path("t.csv").write_text("image,tags\na.png,dog\nb.png,\n")
+    shipped = whole.load(Path(__file__).parent.parent / "params.yaml").world
+    files = {"test_images": "im", "test_labels": "t.csv"}
+    return shipped.model_copy(
+        update={"source": "folder", "files": shipped.files.model_copy(update=files)}
+    )
+
+
+def test_labels_of_other_classes_alone_are_not_said_to_be_a_lack_of_images(own) -> None:
+    dropping = own.model_copy(update={"without_labels": "drop"})
+    assert listing.find(dropping, "test", NAMES).images == ["a.png"]
+    Path("t.csv").write_text("image,tags\na.png,\nb.png,\n")
+    with pytest.raises(
+        InputError, match=r"test_labels: t\.csv lists no image that shows a class of"
+    ):
+        listing.find(dropping, "test", NAMES)
+
+
+def test_a_picture_of_both_splits_is_refused_whatever_is_known_of_it(own) -> None:
+    params = whole.load(Path(__file__).parent.parent / "params.yaml")
+    Path("more").symlink_to("im")
+    for images in ("im", "more"):
+        files = own.files.model_copy(update={"validation_images": images})
+        world = own.model_copy(update={"files": files})
+        with pytest.raises(
+            InputError, match=r"validation and test share 2 images, such as \S+a\.png"
+        ):
+            check._world(params.model_copy(update={"world": world}), NAMES, [])
+    check._world(params.model_copy(update={"world": own}), NAMES, [])

@@ -48,7 +48,7 @@ class ReplayEngine:
     def __init__(self, folder: str) -> None:
         self._replies: dict[tuple[str, str], Reply] = {}
         digest = hashlib.sha256()
-        for name in walk(Path(folder)):
+        for name in walk(Path(folder)) if Path(folder).is_dir() else []:
             if not name.endswith(".parquet"):
                 continue
             path = Path(folder) / name
@@ -119,6 +119,7 @@ def combinations(folder: Path, class_names: Sequence[str]) -> tuple[list[tuple[s
     Returns:
         classes of the list that each names together, and how many name fewer than two of them.
     """
+    check(folder)
     groups: list[tuple[str, ...]] = []
     for name in _replies(folder):
         if Path(name).name.lower() != LISTED:

@@ -80,7 +80,7 @@ class Preprocess(BaseModel):
     size: int | tuple[int, int] | None = None
     mean: tuple[float, float, float] = OPENAI_MEAN
     std: tuple[float, float, float] = OPENAI_STD
-    resize_mode: Literal["shortest", "longest", "squash"] = "shortest"
+    resize_mode: Literal["shortest", "longest", "squash"] | None = None  # "shortest"
 
 
 def side(size: int | Sequence[int]) -> int:
@@ -193,7 +193,7 @@ def frozen(
             f"{name}: weights are no finite numbers: {', '.join(odd[:3])} ({len(odd)} in all)"
         )
     try:
-        about = Preprocess.model_validate({k: v for k, v in preprocess.items() if v is not None})
+        about = Preprocess.model_validate(preprocess)
     except ValidationError as error:
         key = str(error.errors()[0]["loc"][0])
         needs = {"size": "whole pixels", "resize_mode": "shortest, longest or squash"}
@@ -211,6 +211,6 @@ def frozen(
         image_size=size,
         mean=about.mean,
         std=about.std,
-        resize_mode=about.resize_mode,
+        resize_mode=about.resize_mode or "shortest",
         name=name,
     )

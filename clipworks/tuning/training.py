@@ -81,7 +81,7 @@ class Tuning:
         """Tune to the end of the schedule, or until patience is spent.
 
         Raises:
-            InputError: the loss is no longer a number.
+            InputError: the loss, or what was learned, is no longer a finite number.
         """
         progress, settings = self._progress, self._settings
         with self._bar() as bar:
@@ -97,7 +97,7 @@ class Tuning:
                 progress.epoch = epoch + 1
                 self._keep()
         self._student.load_state_dict(self._best)
-        ap = evaluate(self._student, self._model, self._data)
+        ap = evaluate(self._student, self._model, self._data, self._calmer)
         steps = progress.epoch * self._batches
         return Result(self._student, progress, ap, self._data.class_mask, steps)
 
@@ -108,11 +108,7 @@ class Tuning:
         return self._teacher if wants_teacher else self._student  # type: ignore[return-value]
 
     def _epoch(self, epoch: int, bar: Any) -> float:
-        """One pass over the captions in an order of its own; returns their mean loss.
-
-        Raises:
-            InputError: the loss, or what was learned, is no finite number.
-        """
+        """One pass over the captions in an order of its own; returns their mean loss."""
         order = np.random.default_rng([self._seed, epoch]).permutation(self._data.train)
         size, processes = self._settings.batch_size, self._accelerator.num_processes
         total = 0.0
@@ -121,7 +117,6 @@ class Tuning:
             whole = min(size, len(order) - number * size)
             total += self._step(rows, weight=len(rows) * processes / whole) * whole
             bar.update()
-        tensors.check_finite("what was learned", self._learned, self._calmer)
         return total / len(self._data.train)
 
     def _step(self, rows: np.ndarray, *, weight: float) -> float:
@@ -167,7 +162,7 @@ class Tuning:
 
     def _judge(self, epoch: int) -> float:
         """Held-out mAP after an epoch; the prompts are taken where they are the best so far."""
-        ap = evaluate(self._shown, self._model, self._data)
+        ap = evaluate(self._shown, self._model, self._data, self._calmer)
         held_out = self._of_all(heldout.mean_ap(np.where(self._data.class_mask, ap, np.nan)))
         progress = self._progress
         better = held_out > progress.best_map
@@ -229,8 +224,8 @@ class Tuning:
 
 
 @torch.no_grad()
-def evaluate(prompts: Prompts, model: nn.Module, data: Data) -> np.ndarray:
-    """Held-out AP of each class."""
+def evaluate(prompts: Prompts, model: nn.Module, data: Data, advice: str) -> np.ndarray:
+    """Held-out AP of each class; raises InputError, with advice, where logits are no finite numbers."""
     values = heldout.logits(
         prompts(model),
         data.features,
@@ -238,6 +233,7 @@ def evaluate(prompts: Prompts, model: nn.Module, data: Data) -> np.ndarray:
         scale=prompts.global_scale,
         spatial_scale=prompts.spatial_scale,
     )
+    tensors.check_finite("what was learned", [torch.from_numpy(values)], advice)
     return heldout.class_ap(values, data.table, data.held_out)
 
 
