@@ -99,7 +99,8 @@ def recordings(folder: Path) -> Iterator[Recording]:
 
 
 def _replies(folder: Path) -> list[str]:
-    return [name for name in walk(folder) if Path(name).suffix.lower() in SUFFIXES]
+    names = walk(folder) if folder.is_dir() else []
+    return [name for name in names if Path(name).suffix.lower() in SUFFIXES]
 
 
 def check(folder: Path) -> None:
@@ -119,7 +120,6 @@ def combinations(folder: Path, class_names: Sequence[str]) -> tuple[list[tuple[s
     Returns:
         classes of the list that each names together, and how many name fewer than two of them.
     """
-    check(folder)
     groups: list[tuple[str, ...]] = []
     for name in _replies(folder):
         if Path(name).name.lower() != LISTED:
