@@ -24,7 +24,7 @@ def main() -> None:
     groups = [tuple(group) for group in tables.read_json(COMBINATIONS, list[list[str]])]
     extra = read_companions(params.companions, names)
     device = runtime.pick_device(base.device)
-    texts: dict[str, int] = {}
+    texts: dict[str, tuple[int, str]] = {}
     with runtime.measured("encode_captions", device) as facts:
         with tables.Writer(OUT / "captions.parquet", captions.ROWS, tensors.about(names)) as out:
             written = tables.rows(CAPTIONS, captions.READ, class_names=names, stage="filter")
@@ -35,8 +35,9 @@ def main() -> None:
             ):
                 out.add(**captions.table_row(row, texts))
         clip = backbone.load(BACKBONE)
+        spelt = [text for _, text in texts.values()]
         cut = features.encode(
-            clip, list(texts), OUT, batch_size=params.batch_size, dtype=params.dtype, device=device
+            clip, spelt, OUT, batch_size=params.batch_size, dtype=params.dtype, device=device
         )
         facts["texts"] = len(texts)
     tables.write_json(

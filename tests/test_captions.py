@@ -105,7 +105,7 @@ def test_templates_add_classes_pairs_combinations_and_companions() -> None:
 
 
 def test_what_reads_like_a_caption_to_train_on_judges_nothing(tmp_path) -> None:
-    read: dict[str, int] = {}
+    read: dict[str, tuple[int, str]] = {}
     with Writer(tmp_path / "captions.parquet", captions.ROWS) as rows:
         for text, source, held_out in (
             ("a photo of a dog and a cup.", "pairs", False),
@@ -119,8 +119,8 @@ def test_what_reads_like_a_caption_to_train_on_judges_nothing(tmp_path) -> None:
 
 
 def test_equal_texts_share_a_number() -> None:
-    texts: dict[str, int] = {}
+    texts: dict[str, tuple[int, str]] = {}
     captions_of = [Row(text, "multi", (2, 0), True) for text in ("a", "b", "a")]
     found = [captions.table_row(row, texts) for row in captions_of]
-    assert [row["text"] for row in found] == [0, 1, 0] and texts == {"a": 0, "b": 1}
+    assert [row["text"] for row in found] == [0, 1, 0] and texts == {"a": (0, "a"), "b": (1, "b")}
     assert found[0] == {"text": 0, "source": "multi", "labels": [2, 0], "held_out": True}

@@ -61,6 +61,11 @@ def test_a_picture_that_is_named_twice_is_refused_with_both_lines() -> None:
         records.check(repeats, "labels.txt")
 
 
+@pytest.mark.parametrize("caption", ["A .", "this is an .", "an", "."])
+def test_a_caption_that_is_a_prefix_alone_says_nothing(caption: str) -> None:
+    assert records.read([f"a.jpg$white Falco.${caption}"])[1][0].why.startswith("says nothing")
+
+
 def test_spellings_are_read_alike() -> None:
     lines = ["a.jpg$A white Falco.$x", "a.jpg$white Falco$x", "a.jpg$white Falco.$x"]
     good, bad = records.read(lines)

@@ -1,14 +1,17 @@
 """Choosing without labels, and figures that say how sure they are."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import binom
 
 from clipworks.kit.errors import InputError
-from clipworks.scenes import cache, choice, statistics
+from clipworks.kit.params import load
+from clipworks.scenes import cache, choice, rows, statistics, table
 from clipworks.scenes.cache import Cache
+from clipworks.scenes.params import Ensemble
 from clipworks.scenes.prompts import PromptSet
 from clipworks.scenes.recipes import Recipe
 
@@ -65,6 +68,33 @@ def test_information_is_highest_where_answers_are_sure_and_of_many_kinds() -> No
     sure, same, unsure = np.eye(4), np.eye(4)[[0, 0, 0, 0]], np.full((4, 4), 0.25)
     assert choice.information(sure) == pytest.approx(np.log(4))
     assert choice.information(same) == pytest.approx(0) == choice.information(unsure)
+
+
+def test_pictures_that_a_drop_leaves_without_an_answer_are_counted_with_their_class() -> None:
+    truth, answers = np.array([0, 0, 0, 1]), np.array([0, -1, 1, 1])
+    counts = table.confusion(truth, answers, ("sea", "farm"))
+    found = table.per_class(counts, truth).set_index("class")
+    assert found["pictures"].tolist() == [3, 1] and found["recall"].tolist() == [33.33, 100.0]
+
+
+def test_no_answer_agrees_with_none_and_is_sure_of_nothing() -> None:
+    assert choice.agree(np.array([0, -1, 1]), np.array([0, -1, 0])) == pytest.approx(1 / 3)
+    even, none = np.full((3, 4), 0.25), np.zeros((1, 4))
+    assert choice.information(np.concatenate([even, none])) == pytest.approx(0)
+
+
+def test_the_contests_name_is_for_the_contests_recipe_alone() -> None:
+    shipped = Path(__file__).parent.parent / "solutions/scenes/params.yaml"
+    params = load("ensemble", Ensemble, shipped)
+    chosen = dict.fromkeys(choice.RULES, Recipe.of(params))
+    for change, told in (
+        ({}, "all prompts and sharpening: the contest's recipe"),
+        ({"pooling": "embedding_mean"}, "the recipe of params.yaml"),
+        ({"drop": 0.02}, "the recipe of params.yaml"),
+        ({"choice": "consensus"}, "the recipe that consensus chose"),
+    ):
+        listed = rows.rows(params.model_copy(update=change), chosen)
+        assert next(row.what for row in listed if row.name == rows.MAIN) == told
 
 
 def test_mcnemar_is_the_toss_of_a_coin_for_each_picture_that_differs() -> None:

@@ -19,7 +19,7 @@ from thimble import run_sibling, set_params
 from clipworks.clip import encoding
 from clipworks.kit import images, tables, tensors
 from clipworks.kit.errors import InputError
-from clipworks.scenes import submissions, table
+from clipworks.scenes import submissions
 
 ROOT = Path(__file__).parent.parent
 SOLUTION = ROOT / "solutions/scenes"
@@ -194,13 +194,6 @@ def test_labels_of_validation_alone_give_its_figures_and_its_choice(
     for row, one in whole.items():
         assert board[row]["validation_accuracy"] == one["validation_accuracy"], row
     assert json.loads((folder / "data/evaluate/choices.json").read_text())["validation"] == choice
-
-
-def test_pictures_that_a_drop_leaves_without_an_answer_are_counted_with_their_class() -> None:
-    truth, answers = np.array([0, 0, 0, 1]), np.array([0, -1, 1, 1])
-    counts = table.confusion(truth, answers, ("sea", "farm"))
-    found = table.per_class(counts, truth).set_index("class")
-    assert found["pictures"].tolist() == [3, 1] and found["recall"].tolist() == [33.33, 100.0]
 
 
 def test_a_killed_stage_goes_on_and_other_prompts_need_no_tower(

@@ -10,6 +10,7 @@ from albums import png, tag
 from test_tag_odd import told
 
 from clipworks.kit.errors import InputError
+from clipworks.kit.places import make_place, replacing
 
 
 def test_a_table_of_images_is_never_replaced(tagger, tmp_dir) -> None:
@@ -79,3 +80,34 @@ def test_a_table_without_images_is_passed_over_and_a_damaged_one_listed(tagger, 
     pq.write_table(pa.table({"picture": [png()]}), "f/found.parquet")  # bytes by another name
     with pytest.raises(InputError, match=r"found\.parquet: no column of images; known are image"):
         tag(tagger, ["f"], tmp_dir / "t.json")
+    nested = pa.table({"images": [[{"bytes": png(), "path": "x.png"}]]})
+    pq.write_table(
+        nested, "f/found.parquet"
+    )  # more than one an entry: not known, and not passed over
+    with pytest.raises(InputError, match=r"found\.parquet: no column of images"):
+        tag(tagger, ["f"], tmp_dir / "t.json")
+    with pytest.raises(InputError, match=r"--out: f/found\.parquet holds images"):
+        make_place(Path("f/found.parquet"), (".parquet",))
+    pq.write_table(pa.table({"image": ["a.png"], "embedding": [b"123"]}), "f/found.parquet")
+    for words in (["f"], ["f/*"]):
+        tag(tagger, words, tmp_dir / "t.json")
+        assert told(tmp_dir / "t.json") == [("f/a.png", False), ("f/x.parquet", True)]
+
+
+def test_what_is_replaced_is_what_a_link_leads_to_and_nothing_beside_it(tmp_dir) -> None:
+    Path("real.json").write_text("old")
+    Path("link.json").symlink_to("real.json")
+    Path("link.json.tmp").write_text("mine")
+    with replacing(Path("link.json")) as draft:
+        draft.write_text("new")
+    assert Path("link.json").is_symlink() and Path("real.json").read_text() == "new"
+    long = Path("n" * 250 + ".json")
+    with replacing(long) as draft:
+        draft.write_text("new")
+    with pytest.raises(OSError, match="full"), replacing(long) as draft:
+        draft.write_text("half")
+        raise OSError("full")
+    assert long.read_text() == "new" and Path("link.json.tmp").read_text() == "mine"
+    assert {path.name for path in tmp_dir.iterdir()} == {
+        "real.json", "link.json", "link.json.tmp", long.name
+    }  # fmt: skip

@@ -42,7 +42,8 @@ def can_be(name: str) -> bool:
         parts = name.encode().split(b"/")
     except UnicodeEncodeError:  # half of a sign
         return False
-    return "\0" not in name and all(len(part) <= 255 for part in parts)
+    fits = all(len(part) <= 255 for part in parts) and sum(map(len, parts)) < 3_000
+    return "\0" not in name and fits
 
 
 def check_names(names: Iterable[str], folder: Path) -> None:

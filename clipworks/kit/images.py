@@ -61,7 +61,7 @@ def read(
                         "times the other"
                     )
                 image.load()
-                return _rgb(_upright(image))
+                return _rgb(_upright(image), image.format)
     except FileNotFoundError:
         raise BadImage("the file does not exist") from None
     except UnidentifiedImageError:
@@ -83,7 +83,9 @@ def as_stored(path: Path) -> Image.Image:
         with Image.open(path) as image:
             image.load()
             upright = _upright(image)
-            return _rgb(upright) if upright.mode[0] in "IF" else upright.convert("RGB")
+            return (
+                _rgb(upright, image.format) if upright.mode[0] in "IF" else upright.convert("RGB")
+            )
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(
             f"{path} cannot be read as a picture ({error}); replace it, or take it out of the folder and "
@@ -127,19 +129,19 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _rgb(image: Image.Image, form: str | None = None) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode == "I":
         clear = image.info.get("transparency")  # the grey value that is none
         wide = image.convert("I")
-        high: Any = 0xFFFF if image.mode != "I" else max(wide.getextrema()[1], 1)  # of one band
-        # 32 bits may hold what fits in 8 or 16; beyond, the brightest is white.
-        scale = 1 if high <= 0xFF else 1 / 256 if high <= 0xFFFF else 255 / high
+        high: Any = wide.getextrema()[1]  # of one band
+        # A TIFF of 32 bits may hold what fits in 8; all else has 16.
+        scale = 1 if image.mode == "I" and form == "TIFF" and high <= 0xFF else 1 / 256
         image = wide.point(lambda value: value * scale).convert("L")
         if isinstance(clear, int):
             mask = np.asarray(wide) == clear
             image = Image.fromarray(np.where(mask, 255, np.asarray(image)).astype(np.uint8))
     elif image.mode == "F":
-        values = np.nan_to_num(np.asarray(image), nan=0, posinf=0, neginf=0)  # no data
+        values = np.nan_to_num(np.asarray(image), nan=0, posinf=0).clip(0, 255)  # holes are no data
         # Science writes brightness from 0 to 1, or to 255.
         image = Image.fromarray(values * 255 if values.max() <= 1 else values).convert("L")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 
 from clipworks.kit.errors import InputError
 
@@ -108,9 +109,20 @@ def holds_bytes(table: Path) -> bool:
         fields = pq.read_schema(table)
     except (pa.ArrowException, OSError):  # what is no whole table
         return False
-    kinds = [field.type for field in fields]
-    kinds += [part.type for kind in kinds if pa.types.is_struct(kind) for part in kind]
-    return any(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) for kind in kinds)
+    return any(_of_bytes(field.type) for field in fields)
+
+
+def _of_bytes(kind: Any) -> bool:
+    """Whether a column is of bytes, or of lists or parts that are."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(kind):
+        return _of_bytes(kind.value_type)
+    tests = ("binary", "large_binary", "fixed_size_binary", "binary_view")
+    inner = [kind.field(i).type for i in range(kind.num_fields)]
+    return any(getattr(pa.types, f"is_{test}")(kind) for test in tests) or any(
+        map(_of_bytes, inner)
+    )
 
 
 def page_beside(table: Path) -> Path:
@@ -126,15 +138,20 @@ def page_beside(table: Path) -> Path:
 
 def _is_ours(page: Path) -> bool:
     """Whether a page may be replaced: one of ours, or an empty file, as a full disk leaves."""
-    with page.open("rb") as file:
-        start = file.read(1000)
+    try:
+        with page.open("rb") as file:
+            start = file.read(1000)
+    except OSError as error:
+        raise InputError(f"{page} cannot be read: {error.strerror}") from None
     return not start or MARK.encode() in start
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A draft to be written that then takes the place of a file: whole, or the old one stays."""
-    draft = path.with_name(f"{path.name}.tmp")
+    """A draft to be written that then takes the place of a file: whole, or the old one stays. A link stays
+    one, and what it leads to is replaced."""
+    path = Path(os.path.realpath(path))
+    draft = path.with_name(f".clipworks-{os.getpid()}.tmp")
     try:
         yield draft
         draft.replace(path)

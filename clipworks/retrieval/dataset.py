@@ -133,7 +133,9 @@ def read_pairs(path: Path) -> list[tuple[str, str]]:
     rows = list(csv.reader(io.StringIO(files.read_text(path)), delimiter="\t"))
     for number, row in enumerate(rows, start=1):
         if len(row) != 2 or not all(row):
-            raise InputError(f"{path}, line {number}: {len(row)} fields where 2 are expected")
+            raise InputError(
+                f"{path}, line {number}: two fields are expected, neither empty, not {row}"
+            )
     if not rows or rows[0] != ["filepath", "title"]:
         raise InputError(f"{path}, line 1: the header must be filepath and title")
     return [(file, title) for file, title in rows[1:]]

@@ -73,7 +73,7 @@ def _one(line: str, number: int, fields: int) -> Record | Fault:
     if len(parts) < fields:
         return Fault(number, FIELDS[len(parts)], f"is missing: {len(parts)} of {fields} fields")
     image, attribute, caption, *more = parts
-    if caption.strip(" .") in ("", "This is a", "This is an", "A", "An"):
+    if caption.strip(" .").lower() in ("", "this is a", "this is an", "a", "an"):
         return Fault(number, "caption", f"says nothing: {caption!r}")
     if Path(image).is_absolute() or ".." in Path(image).parts:
         return Fault(number, "image", f"{image!r} leads out of the picture folder")

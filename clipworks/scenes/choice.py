@@ -34,8 +34,15 @@ Objective = Callable[[Recipe], float]  # larger is better
 
 
 def information(probabilities: Float[np.ndarray, "image class"]) -> float:
-    """Entropy of the mean minus mean entropy, in nats."""
+    """Entropy of the mean minus mean entropy, in nats; a row of zeros is no answer, and all unsure."""
+    empty = ~probabilities.any(axis=1, keepdims=True)
+    probabilities = np.where(empty, 1 / probabilities.shape[1], probabilities)
     return float(entr(probabilities.mean(axis=0)).sum() - entr(probabilities).sum(axis=1).mean())
+
+
+def agree(some: Int[np.ndarray, " image"], others: Int[np.ndarray, " image"]) -> float:
+    """The share of pictures with one answer; to have none is no agreement."""
+    return float(((some == others) & (some != pooling.NO_LABEL)).mean())
 
 
 def objective(rule: str, start: Recipe, cache: Cache, prompts: PromptSet) -> Objective:
@@ -54,12 +61,12 @@ def objective(rule: str, start: Recipe, cache: Cache, prompts: PromptSet) -> Obj
         others = [m for m in recipe.sharpen if len(alone) > 1 or m not in alone]
         if not others:
             return 0.0
-        return float(np.mean([(own == labels(single(recipe, m))).mean() for m in others]))
+        return float(np.mean([agree(own, labels(single(recipe, m))) for m in others]))
 
     def consistency(recipe: Recipe) -> float:
         own = labels(recipe)
         moved = [shifted(recipe, cache, step) for step in (-1, 1)]
-        return float(np.mean([(own == labels(other)).mean() for other in moved]))
+        return float(np.mean([agree(own, labels(other)) for other in moved]))
 
     if rule == "consensus":
         return accuracy(cache, prompts, consensus(start, cache, prompts))
@@ -94,7 +101,7 @@ def accuracy(cache: Cache, prompts: PromptSet, labels: Int[np.ndarray, " image"]
             f"{cache.folder} is of {cache.images} pictures of the {cache.split} split, and {len(labels)} have "
             f"labels; {AGAIN}"
         )
-    return lambda recipe: float((pooling.decide(apply(recipe, cache, prompts)) == labels).mean())
+    return lambda recipe: agree(pooling.decide(apply(recipe, cache, prompts)), labels)
 
 
 def single(recipe: Recipe, model: str) -> Recipe:

@@ -76,12 +76,18 @@ def model_list(text: str) -> list[str]:
     words = [word.strip() for word in text.split(",") if word.strip()]
     if not words:
         raise InputError(f"--models {text!r}: give a CLIP as NAME:TAG, NAME:FILE or a folder")
-    places = [os.path.normpath(word) for word in words]
+    places = [_place(word) for word in words]
     if twice := sorted(
         {w for w, place in zip(words, places, strict=True) if places.count(place) > 1}
     ):
         raise InputError(f"--models names {twice} twice")
     return words
+
+
+def _place(word: str) -> tuple[str, str]:
+    """A model's word in one spelling: its name, and its tag or where its file or folder lies."""
+    name, _, rest = word.rpartition(":")
+    return name, os.path.abspath(rest) if Path(rest).exists() else rest  # noqa: PTH100  (links stay)
 
 
 def class_list(text: str) -> list[str]:

@@ -110,13 +110,16 @@ def _of_folders(top: Path, named: set[str]) -> tuple[str, ...]:
     Raises:
         InputError: one is empty, or two are the same name to a CLIP.
     """
-    if bare := sorted(p.name for p in top.iterdir() if p.is_dir() and not is_hidden(p.name) and p.name not in named):  # fmt: skip
+    real = {(top / name).resolve() for name in named}  # of two links to one folder one is walked
+    folders = [path for path in top.iterdir() if path.is_dir() and not is_hidden(path.name)]
+    bare = sorted(p.name for p in folders if p.name not in named and p.resolve() not in real)
+    if bare:
         raise InputError(
             f"{top}: sub-folders without a picture: {', '.join(bare[:5])}; take them away, or name all classes in "
             f"{CLASSES}, which may have some that no picture shows"
         )
-    low = [folded(name) for name in named]
-    if twice := sorted(name for name in named if low.count(folded(name)) > 1):
+    low = [folded(name.strip()) for name in named]
+    if twice := sorted(name for name in named if low.count(folded(name.strip())) > 1):
         raise InputError(
             f"{top}: sub-folders {twice} are one name to a CLIP; put their pictures together"
         )

@@ -54,12 +54,12 @@ def rows(params: Ensemble, chosen: Mapping[str, Recipe]) -> list[Row]:
     def made(name: str, what: str, against: str, recipe: Recipe, **changes: Any) -> Row:
         return Row(name, what, against, replace(recipe, **changes))
 
-    contest = full.groups == LADDER and full.pooling == "shared_softmax" and full != blunt
-    what = (
-        "all prompts and sharpening: the contest's recipe"
-        if contest
-        else "the recipe of params.yaml"
-    )
+    plain = full.pooling == "shared_softmax" and not full.drop and full != blunt
+    what = "the recipe of params.yaml"
+    if params.choice != "fixed":
+        what = f"the recipe that {params.choice} chose"
+    elif set(full.groups) == set(LADDER) and plain:
+        what = "all prompts and sharpening: the contest's recipe"
     found = [
         made("name", "the class name alone", "", blunt, groups=LADDER[:1]),
         made(

@@ -45,12 +45,12 @@ COMPARED = ("name", "imagenet_80", "blur", rows.MAIN, "embedding_mean", rows.VAL
 
 def summary(found: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     """Accuracy of the rows that experiments are compared by: on test, or where that has no labels, on
-    validation."""
+    validation, under names that say so, and without the row that was chosen there."""
     kept = {row: found[row] for row in COMPARED if row in found}
-    return {
-        row: one["validation_accuracy"] if one["accuracy"] is None else one["accuracy"]
-        for row, one in kept.items()
-    }
+    if any(one["accuracy"] is not None for one in kept.values()):
+        return {row: one["accuracy"] for row, one in kept.items()}
+    kept.pop(rows.VALIDATION, None)
+    return {f"validation_{row}": one["validation_accuracy"] for row, one in kept.items()}
 
 
 def percent(right: np.ndarray) -> float:
@@ -59,8 +59,12 @@ def percent(right: np.ndarray) -> float:
 
 
 def bars(found: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Rows and accuracies, for `dvc plots`."""
-    return pd.DataFrame([{"row": row, "accuracy": one["accuracy"]} for row, one in found.items()])
+    """Rows and accuracies (of validation where test has no labels), for `dvc plots`."""
+    tested = any(one["accuracy"] is not None for one in found.values())
+    part = "accuracy" if tested else "validation_accuracy"
+    return pd.DataFrame(
+        [(row, one[part]) for row, one in found.items()], columns=["row", "accuracy"]
+    )
 
 
 def confusion(truth: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> pd.DataFrame:

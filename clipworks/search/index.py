@@ -9,7 +9,6 @@ import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import SupportsIndex
 
 import numpy as np
 import torch
@@ -85,7 +84,11 @@ class Index:
         Raises:
             InputError: neither text nor image, the image cannot be read, or `top` is no number of images.
         """
-        if not isinstance(top, SupportsIndex) or (top := operator.index(top)) < 1:
+        try:
+            top = operator.index(top)
+        except TypeError:
+            top = 0
+        if top < 1:
             raise InputError(f"top: {top!r}; it must be a whole number from 1 on")
         query = self.query(text, image=image, text_weight=text_weight)
         if self._fast is not None and not exact:

@@ -25,7 +25,7 @@ from clipworks.kit import files, tables
 from clipworks.kit.errors import InputError
 
 ABOUT = "about.json"
-FORM: Literal[3] = 3  # rows of tables are called by their tables
+FORM: Literal[4] = 4  # rows of tables are called by their tables
 OWN = r"(features-[0-9a-f]{16}\.npy|entries-[0-9a-f]{16}\.parquet)"
 BLOCK = 65_536  # rows that are copied at once
 
@@ -60,7 +60,7 @@ class About:
     model: str
     sources: list[str]  # absolute
     digest: str  # of the model: its weights, and how it wants its pictures
-    form: Literal[3] = field(kw_only=True)  # of the index: those of before are made again
+    form: Literal[4] = field(kw_only=True)  # of the index: those of before are made again
     key: str = ""  # of the valid files; empty for none yet
     images: int = 0
     # What could not be read of archives and tables that are not looked into again: (archive, name, why)

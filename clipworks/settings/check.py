@@ -5,6 +5,7 @@ files, and of this machine. Each check is a function that raises InputError; all
 reported together. Warnings are for what works but may not be meant.
 """
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -156,8 +157,8 @@ def _world(params: Params, names: list[str], warnings: list[str]) -> None:
             # Labels are read: they could fail as late as anything.
             found = find(params.world, split, names)
             warnings += filter(None, (missing(found), cut_short(found, split)))
-            folder = found.folder.resolve() if found.folder else Path()
-            listed.append({folder / name for name in found.images})
+            folder = found.folder or Path()
+            listed.append({os.path.realpath(folder / name) for name in found.images})
         except InputError as error:
             faults.append(str(error))
     if shared := sorted(set.intersection(*listed)) if len(listed) == 2 else []:

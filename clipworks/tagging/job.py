@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from clipworks.kit.ahead import ahead
 from clipworks.kit.errors import InputError
+from clipworks.kit.files import is_hidden
 from clipworks.kit.places import clear_folder
 from clipworks.tagging import thresholds
 from clipworks.tagging.eye import Eye, Judged, Seeing
@@ -29,8 +30,8 @@ from clipworks.tagging.tagger import Calibration, Tagger
 from clipworks.windows.tower import Cut
 
 READERS = 4
-# Of our parts folder: its lock, a tagger for other machines, parts and their drafts.
-_OURS = re.compile(r"\.lock|tagger\.safetensors|[0-9a-f]{24}\.(safetensors|tmp)")
+# Of our parts folder, beside its lock: a tagger for other machines, parts and their drafts.
+_OURS = re.compile(r"tagger\.safetensors|[0-9a-f]{24}\.(safetensors|tmp)")
 Bad = tuple[str, str]  # an image that could not be read, and why
 SAMPLE = 20_000  # images that thresholds are read off
 
@@ -105,7 +106,8 @@ def plan(tagger: Tagger, units: Sequence[Unit], out: Path, seeing: Seeing, preci
     """
     folder = place(out)
     folder.mkdir(parents=True, exist_ok=True)
-    if odd := sorted(path.name for path in folder.iterdir() if not _OURS.fullmatch(path.name)):
+    names = [path.name for path in folder.iterdir() if not is_hidden(path.name)]
+    if odd := sorted(name for name in names if not _OURS.fullmatch(name) and name != "Thumbs.db"):
         raise InputError(
             f"{folder} is where the parts of {out.name} go, and holds what is none: {', '.join(odd[:5])}; move that "
             "away, or give the table another name"
@@ -180,7 +182,7 @@ def calibrate(parts: Parts, *, tags_per_image: float | None = None) -> Calibrati
 def _key(tagger: Tagger, seeing: Seeing, precision: str) -> str:
     """What logits depend on beside the images."""
     about = tagger.about.model_copy(update={"thresholds": {}})
-    form = 3  # of parts: those of an earlier clipworks are looked at again
+    form = 4  # of parts: those of an earlier clipworks are looked at again
     found = hashlib.sha256(f"{form} {about.model_dump_json()} {seeing} {precision}".encode())
     for value in (v for v in vars(tagger.scorer).values() if isinstance(v, torch.Tensor)):
         found.update(value.cpu().contiguous().numpy().tobytes())

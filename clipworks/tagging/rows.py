@@ -120,11 +120,15 @@ def is_broken(path: Path) -> bool:
 
 
 def holds_none(path: Path) -> bool:
-    """Whether a table has neither a column of images nor bytes that could be some: labels, our results."""
-    if path.suffix.lower() != ".parquet" or is_broken(path) or holds_bytes(path):
+    """Whether a table holds no images, for all that one can tell: it has no known column of them, and speaks
+    of images by their names, or has no bytes that could be some. Labels and our own results are such."""
+    if path.suffix.lower() != ".parquet" or is_broken(path):
         return False
+    schema = pq.read_schema(path)
     try:
-        column_of(pq.read_schema(path), path)
+        column_of(schema, path)
     except InputError:
-        return True
+        kind = schema.field("image").type if "image" in schema.names else pa.null()
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+        return _is_text(kind) or not holds_bytes(path)
     return False

@@ -91,7 +91,7 @@ def find(words: Sequence[str], *, but: Path | None = None) -> list[Unit]:
             if not matches:
                 raise InputError(f"{word!r}: no such file or folder, and no file matches it")
             found = [p for p in map(Path, matches) if not p.is_dir()]
-            packed = {p for p in found if is_packed(p)}
+            packed = {p for p in found if is_packed(p) and not rows.is_broken(p)}
             loose = [
                 p for p in found if p not in packed and (is_picture(p.name) or is_named_packed(p))
             ]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from clipworks.kit.places import replacing
 from clipworks.kit.tables import Writer
 from clipworks.tagging.tagger import Tag
 
@@ -62,13 +63,12 @@ class Line:
 
 def write(path: Path, lines: Iterable[Line]) -> int:
     """Write all lines, whole or not at all; returns how many."""
-    draft, count = path.with_name(f"{path.name}.tmp"), 0
+    count = 0
     kinds = {".parquet": _parquet, ".csv": _csv, ".json": _json}
-    with kinds[path.suffix](draft) as add:
+    with replacing(path) as draft, kinds[path.suffix](draft) as add:
         for line in lines:
             add(line)
             count += 1
-    draft.replace(path)
     return count
 
 

@@ -74,10 +74,12 @@ def templated(
             yield Row(text, "companions", (index[name],), False)
 
 
-def table_row(row: Row, texts: dict[str, int]) -> dict[str, Any]:
-    """A row of ROWS; `texts` numbers the texts that are distinct to CLIP and grows."""
-    read = " ".join(row.caption.lower().split())  # all that CLIP's tokenizer sees of it
-    number = texts.setdefault(read, len(texts))
+def table_row(row: Row, texts: dict[str, tuple[int, str]]) -> dict[str, Any]:
+    """A row of ROWS; `texts` grows, and has the number and first spelling of each text that CLIP tells apart."""
+    key = " ".join(
+        row.caption.lower().split()
+    )  # CLIP's tokenizer sees no case and no further spaces
+    number, _ = texts.setdefault(key, (len(texts), row.caption))
     return {
         "text": number,
         "source": row.source,

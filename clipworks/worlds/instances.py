@@ -53,7 +53,7 @@ def read(path: Path) -> Instances:
         )
         raise InputError(f"{path}: images[{number}] is {name!r}, which stands there twice")
     for number, entry in enumerate(content["annotations"]):
-        if entry.get("ignore", 0) not in (0, 1):
+        if (entry.get("ignore") or 0) not in (0, 1):
             raise InputError(
                 f"{path}: annotations[{number}] has the ignore {reprlib.repr(entry['ignore'])}; it is 0 or 1"
             )

@@ -42,18 +42,22 @@ def main() -> None:
     tables.write_json(TABLE, board)
     tables.write_json(SUMMARY, table.summary(board))
     tables.write_json(OUT / "choices.json", choices)
+    tables.write_frame(OUT / "table.tsv", table.bars(board))
     if "test" in truth:
         rows.known(params.row, scored["test"], key="evaluate.row")
         labels = pooling.decide(scored["test"][params.row])
         counts = table.confusion(truth["test"], labels, prompts.classes)
         drawing.confusion(OUT / "confusion.png", counts, params.row)
         tables.write_frame(OUT / "classes.tsv", table.per_class(counts, truth["test"]))
-        tables.write_frame(OUT / "table.tsv", table.bars(board))
         pd.DataFrame(right["test"]).to_parquet(OUT / "right.parquet", index=False)
     unseen = [row for row in board if row != rows.VALIDATION]  # of which no label was seen
     figure = "accuracy" if "test" in truth else "validation_accuracy"
     best = max(unseen, key=lambda row: board[row][figure], default="none: no labels are known")
-    where = "" if "test" in truth else " (on validation: no labels of test pictures are known)"
+    where = (
+        " (on validation: no labels of test pictures are known)"
+        if {*truth} == {"validation"}
+        else ""
+    )
     print(f"evaluate: {len(board)} rows, the best without labels is {best}{where} -> {TABLE}")
 
 
