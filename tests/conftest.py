@@ -37,7 +37,7 @@ def pytest_collection() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests on finished worlds first: of two processes one begins with these and makes the world, the
     other begins in the middle of the list, and does not wait for it."""
-    worlds = {"finished", "finished_street"}
+    worlds = {"finished", "finished_street", "finished_scenes"}
     items.sort(key=lambda item: worlds.isdisjoint(getattr(item, "fixturenames", ())))
 
 
@@ -231,3 +231,22 @@ def own_street(street: Path) -> Path:
     (street / "models").unlink()
     shutil.copytree(theirs, street / "models")
     return street
+
+
+@pytest.fixture(scope="session")
+def finished_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The scenes solution, small, every stage run once. Copy it to change it."""
+    import classifying
+
+    return made_once(tmp_path_factory, "scenes", classifying.make)
+
+
+@pytest.fixture
+def scenes(finished_scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, to be changed; the working folder."""
+    import shutil
+
+    folder = tmp_path / "project"
+    shutil.copytree(finished_scenes, folder)
+    monkeypatch.chdir(folder)
+    return folder

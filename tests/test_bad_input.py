@@ -1,7 +1,7 @@
 """Wrong things of every kind: each ends as one message that says what, where and what to do instead.
 
 The table lies in bad_params.py and bad_files.py (what the check of params.yaml refuses), bad_inputs.py (what else
-people give), bad_replies.py (chat models), bad_outputs.py and bad_forms.py (what stages
+people give), bad_replies.py (chat models), bad_outputs.py, bad_forms.py and bad_disks.py (what stages
 find).
 """
 
@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import bad_disks  # noqa: F401
 import bad_forms  # noqa: F401
 import bad_inputs  # noqa: F401  (fills the table)
 import bad_outputs  # noqa: F401

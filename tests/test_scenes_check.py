@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import yaml
+from classifying import SOLUTION
 from PIL import Image
-from test_scenes_pipeline import SOLUTION
 from thimble import set_params
 from typer.testing import CliRunner
 

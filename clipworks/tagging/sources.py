@@ -131,7 +131,8 @@ def _is(path: Path, but: Path | None) -> bool:
 
 def _folder(path: Path, but: Path | None = None, *, needed: bool = True) -> list[Unit]:
     """Images under a folder, all the way down; shards and tables too, but for those of an index and those
-    that hold no images. A damaged table stays with its name, to be listed as bad, as does a link that leads nowhere or a pipe."""
+    that hold no images. A damaged table, a link that leads nowhere or a pipe stays with its name, to be
+    listed as bad."""
     found = [name for name in walk(path) if is_picture(name) or is_named_packed(Path(name))]
     ours = {Path(name).parent for name in found if re.fullmatch(INDEX, Path(name).name)}
     found = [
@@ -140,10 +141,11 @@ def _folder(path: Path, but: Path | None = None, *, needed: bool = True) -> list
         if Path(name).parent not in ours
         and not (is_named_packed(Path(name)) and _is(path / name, but))
     ]
-    packed = [name for name in found if is_packed(path / name)]
-    broken = {name for name in packed if rows.is_broken(path / name)}
-    loose = [name for name in found if name in broken or name not in packed]
-    tables = [name for name in packed if name not in broken and not rows.holds_none(path / name)]
+    packed = {
+        name for name in found if is_packed(path / name) and not rows.is_broken(path / name)
+    }
+    loose = [name for name in found if name not in packed]
+    tables = [name for name in found if name in packed and not rows.holds_none(path / name)]
     units = [*_runs(path, loose), *(unit for name in tables for unit in _file(path / name))]
     if needed and not units:
         raise InputError(
