@@ -8,6 +8,12 @@ from clipworks.chat.openai_engine import OpenAIEngine
 from clipworks.kit.errors import InputError
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client waits half a second and more before it tries again."""
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.02)
+
+
 @pytest.fixture
 def server():
     found = Server()

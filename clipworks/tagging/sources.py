@@ -141,9 +141,7 @@ def _folder(path: Path, but: Path | None = None, *, needed: bool = True) -> list
         if Path(name).parent not in ours
         and not (is_named_packed(Path(name)) and _is(path / name, but))
     ]
-    packed = {
-        name for name in found if is_packed(path / name) and not rows.is_broken(path / name)
-    }
+    packed = {name for name in found if is_packed(path / name) and not rows.is_broken(path / name)}
     loose = [name for name in found if name not in packed]
     tables = [name for name in found if name in packed and not rows.holds_none(path / name)]
     units = [*_runs(path, loose), *(unit for name in tables for unit in _file(path / name))]
