@@ -65,7 +65,7 @@ def test_experiments_can_be_gone_back_from_also_after_a_failure(project) -> None
     before, shipped = (
         (project / name).read_text() for name in ("metrics/summary.json", "params.yaml")
     )
-    thimble.run(project, *DVC, "exp", "run", "-q", "-n", "tried", "-S", "evaluate.decision_k=2")
+    thimble.run(project, *DVC, "exp", "run", "-q", "-n", "tried", "-S", "ensemble.window_weight=9")
     assert (project / "metrics/summary.json").read_text() != before
     changed = thimble.run(project, "git", "diff", "--numstat", "params.yaml").split()
     assert changed[:2] == ["1", "1"], (
