@@ -1,5 +1,6 @@
 """Where images come from: the same tags from files, shards and tables; hostile archives lead nowhere."""
 
+import gzip
 import io
 import json
 import os
@@ -215,3 +216,20 @@ def test_what_is_hidden_in_an_archive_is_passed_over_and_a_dot_before_a_path_is_
     tag(tagger, ["s.tar"], tmp_dir / "t.json")
     found = [row["image"] for row in json.loads((tmp_dir / "t.json").read_text())]
     assert found == ["s.tar/./a.png", "s.tar/../b.png"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_archive_that_ends_within_a_header_is_said_to_be_cut(tagger, tmp_dir, packed) -> None:
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w") as archive:
+        for name in ("a.png", "b.png"):
+            member = tarfile.TarInfo(name)
+            member.size = len(png())
+            archive.addfile(member, io.BytesIO(png()))
+    with tarfile.open(fileobj=io.BytesIO(whole.getvalue())) as archive:
+        cut = archive.getmembers()[1].offset + 200
+    content = whole.getvalue()[:cut]
+    Path("s.tar").write_bytes(gzip.compress(content) if packed else content)
+    tag(tagger, ["s.tar"], tmp_dir / "t.json")
+    rows = json.loads((tmp_dir / "t.json").read_text())
+    assert [row["image"] for row in rows] == ["s.tar/a.png", "s.tar (the rest)"]

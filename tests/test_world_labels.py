@@ -1,6 +1,7 @@
 """Labels that are refused: tables of image and tags, and files in COCO's form."""
 
 import json
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -176,3 +177,12 @@ def test_a_picture_of_both_splits_is_refused_whatever_is_known_of_it(own) -> Non
         ):
             check._world(params.model_copy(update={"world": world}), NAMES, [])
     check._world(params.model_copy(update={"world": own}), NAMES, [])
+
+
+def test_what_dvc_could_not_watch_is_named_by_the_check(own) -> None:
+    Path("im/gone.jpg").symlink_to("nowhere.jpg")
+    os.mkfifo("im/pipe.jpg")
+    with pytest.raises(
+        InputError, match=r"im: gone\.jpg, pipe\.jpg: no plain files .*take them away"
+    ):
+        listing.find(own, "test", NAMES)

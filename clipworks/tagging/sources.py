@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tarfile import ReadError, TruncatedHeaderError  # type: ignore[attr-defined]
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -194,12 +195,23 @@ def is_named_packed(path: Path) -> bool:
     return path.name.lower().endswith((*TARS, ".parquet"))
 
 
+class _Member(tarfile.TarInfo):
+    """Says where an archive ends within a member's header, which tarfile takes for its end."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile: tarfile.TarFile) -> "_Member":
+        try:
+            return super().fromtarfile(tarfile)
+        except TruncatedHeaderError as error:
+            raise ReadError(str(error)) from None
+
+
 def _members(path: Path, shown: str) -> Iterator[tuple[str, Content | Exception]]:
     """Images of a tar in its order, with their place where a name comes again. Links and devices are
     refused: they can lead out of it."""
     seen: set[str] = set()
     try:
-        with tarfile.open(path, "r|*") as archive:
+        with tarfile.open(path, "r|*", tarinfo=_Member) as archive:
             for place, member in enumerate(archive):
                 own = not any(map(is_hidden, set(Path(member.name).parts) - {".."}))
                 if member.isdir() or not is_picture(member.name) or not own:

@@ -193,4 +193,9 @@ def _read(
         return nuswide.read(told, Path(world.files.label_folder), class_names)
     files = files_of(folder)
     check_names(files, folder)
+    if odd := [name for name in walk(folder) if not (folder / name).is_file()]:
+        raise InputError(
+            f"{folder}: {', '.join(odd[:5])}: no plain files (links that lead nowhere, pipes), at which DVC would "
+            "stop or wait for ever; take them away"
+        )
     return files, None if told is None else labels.read(told, files, class_names)
