@@ -73,5 +73,5 @@ def test_files_with_a_line_too_few_are_refused_by_number(tmp_path) -> None:
     text = (FOLDER / "val_car_data.csv").read_text().splitlines()[:5]
     text[3] = text[3].split("\t")[0]
     (tmp_path / "a.csv").write_text("\n".join(text) + "\n")
-    with pytest.raises(InputError, match=r"a\.csv, line 4: 1 fields where 2 are expected"):
+    with pytest.raises(InputError, match=r"a\.csv, line 4: two fields are expected, neither empty"):
         dataset.read_pairs(tmp_path / "a.csv")
