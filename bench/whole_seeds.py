@@ -5,11 +5,13 @@
 Spreads over seeds of the prompts alone are too narrow: they share one world, one small CLIP and one
 set of captions. Here every seed is a project of its own in scratch/seeds/, run by `dvc repro` with
 the shared cache, then taken apart by bench.ablation. Finished seeds are not run again. Writes
-metrics/seeds.json and metrics/seeds.tsv. Test labels are read to report; nothing is chosen.
+metrics/seeds.json, metrics/seeds.tsv and the tables of docs/results.md. Test labels are read to report;
+nothing is chosen.
 """
 
 import argparse
 import json
+import re
 import shutil
 import statistics
 import subprocess
@@ -26,6 +28,30 @@ from clipworks.kit.params import MODELS
 
 HERE = Path.cwd()
 PLACE = Path("scratch/seeds")
+# The ingredients of bench.ingredients as people call them.
+WORTH = {
+    "full ensemble": "full ensemble, the authors' recipe",
+    "full without windows": "without windows",
+    "full without similarity": "without the similarity weight",
+    "full without variance": "without the variance weight",
+    "full without blend": "without the caption blend",
+    "full without tuned": "without tuning (a hand prompt instead)",
+    "full without max_or_min": "without max-or-min (plain maximum)",
+    "full without cooccurrence": "without co-occurrence",
+    "full without local": "without the local branch",
+    "full without specialists": "without specialists (one tuned model)",
+    "full with standardise": "with each window standardised over the classes",
+    "full with maps": "with windows read off maps",
+}
+# Rows off crops, and the same off maps.
+WAYS = {
+    "80 templates, standardised": (
+        "zero_shot_80_windows_standardised",
+        "maps_zero_shot_80_standardised",
+    ),
+    "average of six, standardised": ("average_standardised", "maps_average_standardised"),
+    "ensemble": ("ensemble", "maps_ensemble"),
+}
 
 
 def call(folder: Path, *command: str) -> None:
@@ -84,6 +110,47 @@ def spread(found: list[dict[str, float]]) -> dict[str, dict[str, Any]]:
     }
 
 
+def about(line: dict[str, Any]) -> str:
+    """Mean and spread, as the pages show them."""
+    return f"{line['mean']:.1f} ± {line['spread']:.1f}"
+
+
+def worth(content: dict[str, Any]) -> str:
+    """The ensemble with one ingredient less or more, as Markdown."""
+    lines = ["| | test mAP | by seed |", "|---|---:|---|"]
+    for name, what in WORTH.items():
+        line = content["taken apart"][name]
+        values = ", ".join(f"{value:.1f}" for value in line["values"])
+        lines.append(f"| {what} | {about(line)} | {values} |")
+    return "\n".join(lines) + "\n"
+
+
+def ways(content: dict[str, Any]) -> str:
+    """Windows as crops against windows off maps, as Markdown."""
+    lines = ["| | crops | maps | by seed |", "|---|---:|---:|---|"]
+    for what, pair in WAYS.items():
+        crops, maps = (content["test mAP"][row] for row in pair)
+        pairs = zip(maps["values"], crops["values"], strict=True)
+        gains = ", ".join(f"{round(a - b, 1) + 0.0:+.1f}" for a, b in pairs)
+        lines.append(f"| {what} | {about(crops)} | {about(maps)} | {gains} |")
+    return "\n".join(lines) + "\n"
+
+
+def put(page: Path, table: str) -> None:
+    """Replace the page's table of the same heading.
+
+    Raises:
+        ValueError: the page has none, or several.
+    """
+    heading = table.partition("\n")[0]
+    text, many = re.subn(
+        re.escape(heading) + r"\n(?:\|.*\n)*", lambda _: table, page.read_text(encoding="utf-8")
+    )
+    if many != 1:
+        raise ValueError(f"{page} has {many} tables with the heading {heading}")
+    page.write_text(text, encoding="utf-8")
+
+
 def main() -> None:
     """Run the seeds and write what they show."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -110,6 +177,8 @@ def main() -> None:
     for kind, values in content.items():
         frame = pd.DataFrame.from_dict(values, orient="index")
         print(f"\n{kind}, mean and spread over {count} whole seeds\n{frame.to_markdown()}")
+    for table in (worth(content), ways(content)):
+        put(Path("docs/results.md"), table)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from bad_world import World, wrong
 from safetensors import SafetensorError
 
 FULL = (
-    r"^error: the disk is full; make room \(`dvc gc -w` drops what no commit needs\) and run again$"
+    r"^error: the disk is full; make room \(`dvc gc -A --all-experiments` drops what no commit and no "
+    r"experiment needs\) and run again$"
 )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import yaml
 from bad_world import World, wrong
 from safetensors.torch import save
+
+from clipworks.kit import params
 
 
 @wrong("no params.yaml", r"params\.yaml does not exist; run from the project's top folder")
@@ -28,7 +31,7 @@ def _(world: World, key: str) -> None:
     world.check()
 
 
-MODELS = r"there are \['base', 'diff', 'diffh', 'difft', 'ema', 'zema'\]"
+MODELS = re.escape(f"there are {sorted(params.MODELS)}")
 
 
 @wrong("training without a model", r"section 'train': name one of \['base', 'diff'", model="")

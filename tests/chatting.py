@@ -91,7 +91,8 @@ class Server:
                 if trouble == "broken":
                     answer = answer[:40]
                 if trouble == "overloaded":
-                    answer = json.dumps({"error": {"message": "model overloaded", "code": 502}})
+                    said = "the model is overloaded, it has 4096 places and a second for each"
+                    answer = json.dumps({"error": {"message": said, "code": 502}})
                 if trouble == "empty":
                     answer = json.dumps({"id": "1", "choices": []})
                 if trouble == "object":

@@ -47,3 +47,9 @@ def test_the_config_beside_a_checkpoint_tells_its_activation(
         pretrained.check("Tiny", "", checkpoint, "auto")
     beside(checkpoint, quick_gelu=quick)
     assert pretrained.check("Tiny", "", checkpoint, "auto") is quick
+    config = checkpoint.parent / backbone.CONFIG
+    config.write_text(json.dumps({"model_cfg": {"quick_gelu": quick}}))  # is enough
+    assert pretrained.check("Tiny", "", checkpoint, "auto") is quick
+    config.write_text(json.dumps({"preprocess_cfg": {}}))
+    with pytest.raises(ValueError, match="does not say which activation"):
+        pretrained.check("Tiny", "", checkpoint, "auto")

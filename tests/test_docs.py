@@ -13,6 +13,7 @@ import thimble
 import yaml
 from typer.testing import CliRunner
 
+from bench import whole_seeds
 from clipworks.commands import app
 from clipworks.kit import tables
 from clipworks.kit.params import MODELS
@@ -142,6 +143,24 @@ def test_the_figures_of_tags_in_the_pages_are_those_of_the_last_run() -> None:
         assert re.search(
             rf"\| {found[rule]['macro_F1']:.1f} \| {found[rule]['micro_F1']:.1f} \|", own
         ), rule
+
+
+def test_the_figures_over_whole_seeds_are_those_that_were_measured(tmp_path) -> None:
+    found = tables.read_json(ROOT / "metrics/seeds.json")
+    page, copy = ROOT / "docs/results.md", tmp_path / "results.md"
+    shutil.copyfile(page, copy)
+    for table in (whole_seeds.worth(found), whole_seeds.ways(found)):
+        assert table in page.read_text()
+        whole_seeds.put(copy, table)
+    assert copy.read_text() == page.read_text()
+    best, untrained, authors = (
+        f"{found['test mAP'][row]['mean']:.1f}"
+        for row in ("recommended", "maps_zero_shot_80_recommended", "ensemble")
+    )
+    readme, own = ((ROOT / name).read_text() for name in ("README.md", "docs/own-images.md"))
+    assert f"({best} mAP on the miniature world, the authors' ensemble {authors})" in readme
+    assert f"nothing trained, {untrained}; six trainings" in own
+    assert f"on top, {best}." in own
 
 
 def test_files_and_links_that_pages_name_exist() -> None:

@@ -61,7 +61,7 @@ def test_failed_replies_are_not_kept(tmp_path) -> None:
     class Failing(Counting):
         def answer(self, requests):
             yield 1, Reply("fine")
-            yield 0, Reply("HTTP 500", finish="error")
+            yield 0, Reply("HTTP 500", finish="error", lost=True)
 
     with Journal(tmp_path / "j.sqlite") as journal:
         with pytest.raises(

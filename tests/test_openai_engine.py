@@ -32,6 +32,7 @@ def client(server: Server, **changes: object) -> OpenAIEngine:
         "structured": "none",
         "key_variable": "CLIPWORKS_TEST_KEY",
         "no_thinking": False,
+        "omit": [],
     }
     return OpenAIEngine(**{**options, **changes})
 
@@ -66,7 +67,8 @@ def test_an_error_that_is_sent_as_if_all_were_well_is_told(server, tmp_path) -> 
     server.plan = ["overloaded"] * 2
     with Journal(tmp_path / "j.sqlite") as journal:
         with pytest.raises(
-            InputError, match=r"no valid answer: 'model overloaded' \(is .*base_url"
+            InputError,
+            match=r"no valid answer: the model is overloaded, .* a second for each\); what was ans",
         ):
             journal.ask(client(server, retries=1), [question("a")], label="test")
 
@@ -93,14 +95,45 @@ def test_a_refused_key_or_model_stops_at_once_with_the_variable(server, monkeypa
 
 
 def test_one_refused_question_costs_no_other_its_answer(server, tmp_path) -> None:
-    server.plan = ["", "400"]
+    server.plan = ["", "400", "400"]
     asked = [question(text) for text in "abcdef"]
     with Journal(tmp_path / "j.sqlite") as journal:
         with pytest.raises(
-            InputError, match=r"1 of 6 requests failed \(BadRequestError.* status 400"
+            InputError, match=r"2 of 6 requests failed \(BadRequestError.* status 400"
         ):
             journal.ask(client(server, concurrency=1), asked, label="test")
-        assert len(journal) == 5
+        assert len(journal) == 4
+
+
+def test_a_question_that_is_refused_for_good_is_told_and_stops_nothing(
+    server, tmp_path, capsys
+) -> None:
+    asked = [question(text) for text in "abc"]
+    with Journal(tmp_path / "j.sqlite") as journal:
+        for plan in (["", "400"], ["400"], []):  # the second run asks for that one alone
+            server.plan = list(plan)
+            replies = journal.ask(client(server, concurrency=1), asked, label="test")
+            assert [reply.text for reply in replies] == ["A", "" if plan else "B", "C"]
+            told = capsys.readouterr().out
+            assert ("server refuses 1 of" in told and "status 400" in told) == bool(plan)
+        assert len(journal) == 3
+
+
+def test_a_server_that_refuses_every_request_is_not_asked_them_all(server, tmp_path) -> None:
+    server.plan = ["400"] * 300
+    asked = [question(str(number)) for number in range(300)]
+    with Journal(tmp_path / "j.sqlite") as journal:
+        with pytest.raises(InputError, match=r"64 requests in a row failed .* status 400"):
+            journal.ask(client(server), asked, label="test")
+    assert 64 <= len(server.bodies) < 100
+
+
+def test_fields_that_a_server_refuses_can_be_left_out(server) -> None:
+    plain, bare = client(server), client(server, omit=["seed", "max_tokens"])
+    for each in (plain, bare):
+        list(each.answer([question("a")]))
+    assert set(server.bodies[0]) - set(server.bodies[1]) == {"seed", "max_tokens"}
+    assert bare.identity == {**plain.identity, "omit": "max_tokens seed"}
 
 
 def test_what_is_being_answered_when_the_key_is_refused_is_kept(server, tmp_path) -> None:
@@ -157,7 +190,7 @@ def test_one_reply_without_a_word_stops_no_later_run(server, tmp_path) -> None:
 
 
 def test_questions_that_are_refused_do_not_stop_those_behind_them(server, tmp_path) -> None:
-    server.plan = ["400"] * 70
+    server.plan = ["", *["400"] * 70]
     asked = [question(str(i)) for i in range(80)]
     with Journal(tmp_path / "j.sqlite") as journal:
         with pytest.raises(InputError, match=r"70 of 80 requests failed \(BadRequestError"):

@@ -1,6 +1,7 @@
 """A folder of one's own for the retrieval: looked over before anything runs."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -103,6 +104,14 @@ def test_pictures_of_the_gallery_lie_in_one_folder_and_hidden_ones_are_none(stre
     shutil.copy(one, gallery / "deep/900.jpg")
     with pytest.raises(
         InputError, match=r"test_images: deep/900\.jpg lies in a folder of its own \(1 do\)"
+    ):
+        run("check")
+
+
+def test_what_dvc_could_not_watch_in_the_folder_is_named(street) -> None:
+    os.mkfifo(own_folder() / "test/pipe")
+    with pytest.raises(
+        InputError, match=r"world\.folder: own: test/pipe: no plain files .*take them away"
     ):
         run("check")
 

@@ -97,6 +97,15 @@ def test_wrong_params_of_the_scenes_are_refused(project, changes, message) -> No
         check.check(check.load())
 
 
+def test_what_dvc_could_not_watch_in_a_folder_is_named(project) -> None:
+    (project / "own/b/.#1.jpg").symlink_to("somebody@somewhere")  # an editor's lock
+    set_params(project, {"world.source": "folder", "world.folder.test": "own"})
+    with pytest.raises(
+        InputError, match=r"world\.folder\.test: own: b/\.#1\.jpg: no plain files .*take them away"
+    ):
+        check.check(check.load())
+
+
 def test_sentences_for_other_places_than_a_folder_has_are_found_here_too(project) -> None:
     for name in ("lighthouse", "tunnel"):
         (project / "houses" / name).mkdir(parents=True)

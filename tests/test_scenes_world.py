@@ -80,6 +80,13 @@ def test_a_folder_per_class_gives_classes_and_labels(tmp_path) -> None:
             r"sub-folders without a picture: zoo; take them away, or name all classes in classes\.json",
         ),
         (
+            lambda p: (
+                [picture(p / f"{n}/1.jpg") for n in ("a/in", "b")]
+                and (p / "c").symlink_to(p / "a/in")
+            ),
+            r"c leads into the folder of another class",
+        ),
+        (
             lambda p: [picture(p / f"{n}/1.jpg") for n in ("sea", "farm", "Farm")],
             r"sub-folders \['Farm', 'farm'\] are one name to a CLIP",
         ),

@@ -1,5 +1,6 @@
 """`clipworks tag`: every image once, whatever it comes in, through kills, bad files and hostile names."""
 
+import dataclasses
 import errno
 import json
 import os
@@ -7,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +25,7 @@ from clipworks.commands import app
 from clipworks.kit.errors import InputError
 from clipworks.kit.tables import write_csv
 from clipworks.tagging import job, sources, work
+from clipworks.tagging.eye import Judged
 from clipworks.tagging.tagger import Tagger
 
 ROOT = Path(__file__).parent.parent
@@ -140,7 +144,7 @@ def test_a_page_that_the_disk_had_no_room_for_leaves_the_old_one(
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
         patch.setattr(Path, "write_text", full)
         tag(tagger, ["album"], tmp_dir / "t.json")
-    assert (tmp_dir / "t.html").read_bytes() == old and not list(tmp_dir.glob("t.html.*"))
+    assert (tmp_dir / "t.html").read_bytes() == old and not list(tmp_dir.glob(".clipworks-*"))
     tag(tagger, ["album"], tmp_dir / "t.json")
 
 
@@ -174,6 +178,28 @@ def test_parts_of_another_precision_way_or_tagger_are_not_taken_for_finished(tag
         job._key(tagger, "fast", "fp32"), job._key(other, "maps", "fp32"),
     }  # fmt: skip
     assert len(keys) == 4
+    # The same templates on another processor: the last bits are others.
+    last = dataclasses.replace(tagger.scorer, globals=tagger.scorer.globals * (1 + 1e-6))
+    assert job._key(Tagger(tagger.about, last, {}, tagger.clip), "maps", "fp32") in keys
+    tuned = tagger.about.model_copy(update={"models": ["hand80", "base"]})
+    both = [Tagger(tuned, scorer, {}, tagger.clip) for scorer in (tagger.scorer, last)]
+    assert len({job._key(one, "maps", "fp32") for one in both}) == 2
+
+
+def test_thresholds_are_read_off_rows_that_do_not_keep_their_parts(tmp_dir, monkeypatch) -> None:
+    parts: list[weakref.ref] = []
+
+    def judged(self: object) -> Iterator[Judged]:
+        for _ in range(4):
+            values = np.zeros((3, 5), np.float32)
+            parts.append(weakref.ref(values))
+            yield from (Judged("a", (8, 8), row, row) for row in values)
+            del values
+            assert not parts[:-1] or parts[-2]() is None
+
+    monkeypatch.setattr(job.Parts, "judged", judged)
+    monkeypatch.setattr(job, "_facts", lambda path: (["a"] * 12, []))
+    assert job.Parts(tmp_dir, [tmp_dir / "a"]).sample().shape == (12, 5)
 
 
 def test_an_image_that_changed_between_two_runs_is_looked_at_again(tagger, album, tmp_dir) -> None:

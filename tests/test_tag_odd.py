@@ -116,7 +116,7 @@ def test_archives_and_tables_without_an_image_are_named(tagger, tmp_dir) -> None
 @pytest.mark.parametrize("kind", ["csv", "json", "parquet"])
 def test_a_member_whose_name_is_no_text_is_tagged(tagger, tmp_dir, kind) -> None:
     shard(tmp_dir / "s.TAR", {os.fsdecode(b"caf\xe9.png"): png()})
-    assert tag(tagger, ["s.TAR"], tmp_dir / f"t.{kind}").startswith("1 images tagged, 0 could not")
+    assert tag(tagger, ["s.TAR"], tmp_dir / f"t.{kind}").startswith("1 image tagged, 0 could not")
     if kind == "csv":
         rows = list(csv.DictReader((tmp_dir / "t.csv").read_text().splitlines()))
         assert rows[0]["image"] == "s.TAR/caf\\xe9.png"

@@ -94,6 +94,38 @@ def test_a_table_without_images_is_passed_over_and_a_damaged_one_listed(tagger, 
         assert told(tmp_dir / "t.json") == [("f/a.png", False), ("f/x.parquet", True)]
 
 
+def test_a_link_into_a_store_is_replaced_and_not_what_the_store_holds(tmp_dir) -> None:
+    Path("store").mkdir()
+    Path("store/4f").write_text("old")
+    Path("store/4f").chmod(0o444)
+    Path("link.json").symlink_to("store/4f")
+    with replacing(Path("link.json")) as draft:
+        draft.write_text("new")
+    assert Path("store/4f").read_text() == "old" and not Path("link.json").is_symlink()
+    assert Path("link.json").read_text() == "new"
+
+
+def test_a_link_into_a_folder_that_is_closed_is_refused_before_the_work(tmp_dir) -> None:
+    Path("file").touch()
+    Path("link.json").symlink_to("file/t.json")
+    with pytest.raises(InputError, match=r"--out: .*file.* cannot be (written|made)"):
+        make_place(Path("link.json"), (".json",))
+
+
+def test_two_tables_of_a_folder_have_drafts_of_their_own_and_old_ones_go(tmp_dir) -> None:
+    with replacing(Path("a.json")) as a, replacing(Path("b.json")) as b, replacing(a) as c:
+        assert len({a, b, c}) == 3
+        for path in (a, b, c):
+            path.write_text(path.name)
+        left = b.with_name(b.name.replace(b.name[-12:], "killed00.tmp"))
+        left.write_text("of a run that was killed")
+        os.utime(left, (0, 0))
+    with replacing(Path("b.json")) as draft:
+        assert not left.exists()
+        draft.write_text("new")
+    assert {path.name for path in tmp_dir.iterdir()} == {"a.json", "b.json"}
+
+
 def test_what_is_replaced_is_what_a_link_leads_to_and_nothing_beside_it(tmp_dir) -> None:
     Path("real.json").write_text("old")
     Path("link.json").symlink_to("real.json")

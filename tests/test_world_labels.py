@@ -180,6 +180,7 @@ def test_a_picture_of_both_splits_is_refused_whatever_is_known_of_it(own) -> Non
 
 
 def test_what_dvc_could_not_watch_is_named_by_the_check(own) -> None:
+    listing.find(own, "test", NAMES)
     Path("im/gone.jpg").symlink_to("nowhere.jpg")
     os.mkfifo("im/pipe.jpg")
     with pytest.raises(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from clipworks.chat.request import Engine, Reply, Request
+from clipworks.chat.request import REFUSED, Engine, Reply, Request
 from clipworks.kit.cli import disk_is_full
 from clipworks.kit.errors import InputError
 
@@ -117,7 +117,7 @@ class Journal:
         }
         order = list(new)
         failed: list[str] = []
-        row = 0  # failures since the last reply
+        row, replied = 0, False  # failures since the last reply
         answers: Iterator[tuple[int, Reply]] = (
             engine.answer(list(new.values())) if new else iter(())
         )
@@ -130,17 +130,26 @@ class Journal:
                 self.asked += 1
                 if reply.finish == "error":
                     failed.append(key)
-                    row += reply.lost
+                    # One request may be refused for what it says; all of them, for how they are made.
+                    row += reply.lost or not replied
                     if row == IN_A_ROW:
                         break
                     continue
-                row = 0
+                row, replied = 0, True
                 if reply.text.strip() or reply.finish == "refused":
                     self.put(key, new[key], engine.identity, reply)
                     with self._whole():
                         self._connection.commit()
                 bar.update()
-        if failed:
+        wanted = len(set(keys))
+        few = len(failed) < wanted and len(failed) <= max(1, wanted // 100)
+        if failed and few and row < IN_A_ROW and not any(known[key].lost for key in failed):
+            print(
+                f"warning: {label}: the server refuses {len(failed)} of {len(order)} requests "
+                f"({known[failed[0]].text}); they go without a reply, and are asked again by the next run"
+            )
+            known |= dict.fromkeys(failed, REFUSED)
+        elif failed:
             many = f"{len(failed)} of {len(order)} requests failed"
             many = f"{IN_A_ROW} requests in a row failed" if row == IN_A_ROW else many
             raise InputError(

@@ -7,16 +7,16 @@ import socket
 import urllib.request
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
+from textwrap import shorten
 from typing import Any
 from urllib.parse import urlsplit
 
 import openai
 
-from clipworks.chat.request import QUESTIONS, Reply, Request, whole
+from clipworks.chat.request import QUESTIONS, REFUSED, Reply, Request, whole
 from clipworks.kit.errors import InputError
 
 CONNECT_SECONDS = 10
-REFUSED = Reply("", "refused")  # by a filter of the server, which would do so again
 FATAL = (
     openai.AuthenticationError,
     openai.PermissionDeniedError,
@@ -75,10 +75,11 @@ def _choices(answer: Any) -> Any:
     """
     if found := getattr(answer, "choices", None):
         return found
-    said = getattr(answer, "error", None) or answer
-    said = said.get("message", said) if isinstance(said, dict) else said
+    if said := getattr(answer, "error", None):
+        told = said.get("message", said) if isinstance(said, dict) else said
+        raise ValueError(shorten(str(told), 400, placeholder=" …"))
     raise ValueError(
-        f"{reprlib.repr(str(said))} (is chat.openai.base_url right: http://HOST:PORT/v1?)"
+        f"{reprlib.repr(str(answer))} (is chat.openai.base_url right: http://HOST:PORT/v1?)"
     )
 
 
@@ -113,6 +114,7 @@ class OpenAIEngine:
         structured: str,
         key_variable: str,
         no_thinking: bool,
+        omit: Sequence[str],
     ) -> None:
         """The key is read from the environment and goes nowhere but to the server.
 
@@ -120,6 +122,7 @@ class OpenAIEngine:
             structured: "json_schema" (response_format), "choice" (vLLM's structured_outputs for
                 True/False) or "none": free text and the parser.
             no_thinking: ask the chat template to switch thinking off (vLLM and alike only).
+            omit: fields of a request that the server refuses, such as seed.
         """
         self._key_variable = key_variable
         key = (
@@ -138,13 +141,15 @@ class OpenAIEngine:
         self._retries = retries
         self._structured = structured
         self._no_thinking = no_thinking
+        self._omit = frozenset(omit)
         self.identity = {
             "engine": "openai",
             "model": model,
             "revision": "",
             "structured": structured,
-            # A key that was not always there: replies from before keep theirs.
+            # Keys that were not always there: replies from before keep theirs.
             **({"no_thinking": "true"} if no_thinking else {}),
+            **({"omit": " ".join(sorted(omit))} if omit else {}),
         }
 
     def answer(self, requests: Sequence[Request]) -> Iterator[tuple[int, Reply]]:
@@ -251,6 +256,7 @@ class OpenAIEngine:
             "max_tokens": request.sampling.max_tokens,
             "seed": request.seed,
         }
+        body = {name: value for name, value in body.items() if name not in self._omit}
         question = request.task in QUESTIONS
         if self._structured == "json_schema" and request.task != "compose":
             schema = {

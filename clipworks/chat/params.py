@@ -32,6 +32,7 @@ class OpenAI(Section):
     structured: Literal["none", "json_schema", "choice"]
     key_variable: Name
     no_thinking: bool
+    omit: list[Literal["temperature", "top_p", "max_tokens", "seed"]]
 
 
 class Replay(Section):

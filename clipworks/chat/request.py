@@ -69,6 +69,7 @@ def whole(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
+REFUSED = Reply("", "refused")  # by a filter of the server, which would do so again
 _THOUGHT = re.compile(r"<think>.*?(?:</think>|$)", re.DOTALL | re.IGNORECASE)
 _THOUGHT_ENDS = re.compile(r"</think>", re.IGNORECASE)
 

@@ -124,17 +124,22 @@ def files(folder: Path) -> list[Path]:
     return [folder / CONFIG, folder / WEIGHTS]
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path, *, whole: bool = True) -> dict[str, Any]:
     """open_clip's config of a model.
+
+    Args:
+        whole: refuse one that leaves parts out; otherwise those are empty.
 
     Raises:
         InputError: it cannot be read, or lacks a part.
     """
     config = read_json(path)
+    if isinstance(config, dict) and not whole:
+        config = {"model_cfg": {}, "preprocess_cfg": {}, **config}
     for part in ("model_cfg", "preprocess_cfg"):
         if not isinstance(config, dict) or not isinstance(config.get(part), dict):
             raise InputError(f"{path}: holds no part {part!r}, as open_clip writes it")
-    for tower in ("text_cfg", "vision_cfg"):
+    for tower in ("text_cfg", "vision_cfg") if whole else ():
         if not isinstance(config["model_cfg"].get(tower), dict):
             raise InputError(f"{path}: model_cfg holds no part {tower!r}, as open_clip writes it")
     return config

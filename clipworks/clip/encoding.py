@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from clipworks.clip.backbone import Backbone
 from clipworks.clip.visual import normalise
-from clipworks.kit.ahead import ahead
+from clipworks.kit.ahead import CORES, ahead
 from clipworks.kit.checkpoint import states
 from clipworks.kit.files import state
 from clipworks.kit.shapes import Float
@@ -25,7 +25,7 @@ Item = TypeVar("Item")
 # A picture at the tower's size in one or more views: uint8 (view, size, size, 3); None leaves it out.
 Prepare = Callable[[Item], np.ndarray | None]
 PER_FILE = 1024  # pictures whose features are kept together
-THREADS = 2  # Pillow decodes, resizes and filters without Python's lock
+THREADS = max(2, min(16, CORES))  # Pillow decodes, resizes and filters without Python's lock
 
 
 def batches(

@@ -3,7 +3,6 @@
 A text's global feature is the feature of its end token, its last one, so nothing is stored twice.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from tqdm import tqdm
 from clipworks.clip import text
 from clipworks.clip.backbone import Backbone
 from clipworks.kit.errors import InputError
+from clipworks.kit.files import reserve
 
 TOKENS, OFFSETS = "tokens.npy", "offsets.npy"
 CHUNK = 16_384  # texts that are tokenised and sorted by length together
@@ -56,7 +56,7 @@ def encode(
     tokens = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
         folder / TOKENS, mode="w+", dtype=dtype, shape=(int(offsets[-1]), dim)
     )
-    _reserve(folder / TOKENS)
+    reserve(folder / TOKENS)
     with tqdm(total=len(texts), desc="encode", unit="text", mininterval=1) as bar:
         for start in range(0, len(texts), CHUNK):
             part = list(texts[start : start + CHUNK])
@@ -81,14 +81,6 @@ def _mapped(path: Path) -> np.ndarray:
             f"{path} is no whole file of an array ({error}); run the stage that writes it again"
         ) from None
     return found
-
-
-def _reserve(path: Path) -> None:
-    """Take the disk space of a file that is to be written through memory: where there is none, that
-    ends the process without a word, and this is an OSError."""
-    if hasattr(os, "posix_fallocate"):  # not on macOS
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 @dataclass(frozen=True)

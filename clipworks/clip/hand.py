@@ -1,6 +1,7 @@
 """Hand-written prompts as class features: the baselines that tuning must beat."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -31,21 +32,27 @@ def one_template(backbone: Backbone, class_names: Sequence[str]) -> dict[str, Te
 
 
 @torch.inference_mode()
-def eighty_templates(backbone: Backbone, class_names: Sequence[str]) -> dict[str, Tensor]:
+def eighty_templates(
+    backbone: Backbone, class_names: Sequence[str], device: torch.device | None = None
+) -> dict[str, Tensor]:
     """The mean of CLIP's 80 ImageNet templates, normed before and after (as CLIP does it)."""
     tokens = [  # of all classes first, so that nobody learns in the middle what does not fit
         backbone.check_fit(imagenet_templates(name), what="the class prompt").int()
         for name in class_names
     ]
     bar = tqdm(tokens, desc="encode classes", delay=3, mininterval=1, leave=False)
-    means = [_encode(backbone, each).mean(dim=0) for each in bar]
-    features = F.normalize(torch.stack(means), dim=-1)
+    with _on(device, backbone) as home:
+        means = [_encode(backbone, each).mean(dim=0) for each in bar]
+        features = F.normalize(torch.stack(means), dim=-1).to(home)
     return {"global": features, "local": features}
 
 
 @torch.inference_mode()
 def compound(
-    backbone: Backbone, class_names: Sequence[str], groups: Sequence[tuple[str, ...]]
+    backbone: Backbone,
+    class_names: Sequence[str],
+    groups: Sequence[tuple[str, ...]],
+    device: torch.device | None = None,
 ) -> dict[str, Tensor]:
     """The mean of "a photo of a A and a B." over the combinations with the class.
 
@@ -57,7 +64,8 @@ def compound(
     texts = [
         "a photo of " + " and ".join(f"a {name}" for name in names) + "." for names in everyone
     ]
-    features = _encode(backbone, backbone.tokenize(texts))
+    with _on(device, backbone) as home:
+        features = _encode(backbone, backbone.tokenize(texts)).to(home)
     total = torch.zeros(len(class_names), features.shape[1], device=features.device)
     long = set(backbone.too_long(texts))
     for row, names in enumerate(everyone):
@@ -66,6 +74,17 @@ def compound(
         total[[index[name] for name in names]] += features[row]
     mean = F.normalize(total, dim=-1)
     return {"global": mean, "local": mean}
+
+
+@contextmanager
+def _on(device: torch.device | None, backbone: Backbone) -> Iterator[torch.device]:
+    """Have a CLIP on a device for a while; yields where it was."""
+    home = next(backbone.model.parameters()).device
+    backbone.model.to(device or home)
+    try:
+        yield home
+    finally:
+        backbone.model.to(home)
 
 
 def _encode(backbone: Backbone, tokens: Tensor) -> Tensor:

@@ -70,7 +70,9 @@ def _check_file(path: Path, named: bool, activation: Activation, key: str) -> bo
         raise InputError(
             f"{key}.checkpoint: {path} is no whole file of weights; give safetensors or a state dict of PyTorch"
         )
-    quick = None if beside is None else bool(beside["model_cfg"].get("quick_gelu", False))
+    said = {} if beside is None else beside["model_cfg"]
+    # A whole config that does not name it means GELU, as open_clip writes them.
+    quick = bool(said.get("quick_gelu")) if {"quick_gelu", "text_cfg"} & set(said) else None
     return _chosen(activation, (named or None) if quick is None else quick or named, path, key)
 
 
@@ -108,18 +110,20 @@ def _chosen(
         chosen = "" if key.startswith("model ") else chosen  # the command line has no such option
         raise InputError(
             f"{key}.checkpoint: {path} does not say which activation it was trained with (a wrong "
-            f"one ruins features silently); {chosen}put its {CONFIG} beside it, or name a model such as "
-            "RN50-quickgelu"
+            f"one ruins features silently); {chosen}put its {CONFIG} beside it (for GELU, as open_clip trains, "
+            '{"model_cfg": {"quick_gelu": false}} is enough), or name a model such as RN50-quickgelu if that is '
+            "what it was trained as"
         )
     return known
 
 
 def _beside(path: Path) -> dict[str, Any] | None:
-    """The open_clip config beside a checkpoint; None where there is none. A null says nothing."""
+    """The open_clip config beside a checkpoint, or a part of one; None where there is none. A null says
+    nothing."""
     config = path.parent / CONFIG
     if not config.exists():
         return None
-    found = read_config(config)
+    found = read_config(config, whole=False)
     said = {k: v for k, v in found["preprocess_cfg"].items() if v is not None}
     return {**found, "preprocess_cfg": said}
 

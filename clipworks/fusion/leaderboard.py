@@ -162,7 +162,13 @@ class _Images:
 
     def _of(self, model: str) -> Tensor:
         if model not in self._read:
-            self._read[model] = self._stored.of(self._order[model])
+            found = self._stored.of(self._order[model])
+            if not found.isfinite().all():
+                raise InputError(
+                    f"infer stored logits of {model} that are no finite numbers (images from "
+                    f"{self._stored.names[0]} on): infer.store float32 holds more; otherwise train {model} again"
+                )
+            self._read[model] = found
         return self._read[model]
 
     def _model(self, model: str, recipe: Recipe) -> Tensor:

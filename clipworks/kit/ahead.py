@@ -1,11 +1,13 @@
 """Work that threads do a few items ahead of who takes the results."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
+CORES = os.cpu_count() or 2
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 

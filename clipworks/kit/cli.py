@@ -34,7 +34,7 @@ def run(main: Callable[..., None], *arguments: str) -> None:
         if not disk_is_full(error):
             raise
         sys.exit(
-            "error: the disk is full; make room (`dvc gc -w` drops what no commit needs) and run again"
+            "error: the disk is full; make room (`dvc gc -A --all-experiments` drops what no commit and no experiment needs) and run again"
         )
 
 

@@ -84,9 +84,40 @@ def walk(folder: Path) -> list[str]:
     return sorted(found)
 
 
+def check_plain(folder: Path, key: str = "") -> None:
+    """Refuse what DVC, which reads all of a folder that it watches, would stop at or wait for for ever.
+
+    Raises:
+        InputError: a link that leads nowhere, a pipe or a device lies in the folder, hidden ones too.
+    """
+    odd, seen = [], set()
+    for top, folders, names in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(top)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        odd += [path for name in names if not (path := Path(top, name)).is_file()]
+    if odd:
+        shown = ", ".join(
+            printable(path.relative_to(folder).as_posix()) for path in sorted(odd)[:5]
+        )
+        raise InputError(
+            f"{key + ': ' if key else ''}{folder}: {shown}: no plain files (links that lead nowhere, pipes), at "
+            "which DVC would stop or wait for ever; take them away"
+        )
+
+
 def is_hidden(name: str) -> bool:
     """Whether a file's or a folder's name says that it is not people's own."""
     return name.startswith(".") or name in ("@eaDir", "__MACOSX")
+
+
+def reserve(path: Path) -> None:
+    """Take the disk space of a file that is to be written through memory: where there is none, that
+    ends the process without a word, and this is an OSError."""
+    if hasattr(os, "posix_fallocate"):  # not on macOS
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def state(path: Path) -> tuple[str, int, int]:

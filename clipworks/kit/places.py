@@ -1,8 +1,12 @@
 """Where results are written: folders that one run has to itself, and files that may replace others."""
 
 import errno
+import hashlib
 import os
+import secrets
 import shutil
+import stat
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +20,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+DAY = 24 * 3600.0  # seconds after which nobody writes a draft any more
 MARK = '<meta name="generator" content="clipworks">'  # in pages that may replace one of their kind
 
 
@@ -97,7 +102,7 @@ def make_place(path: Path, kinds: Sequence[str], *, key: str = "--out") -> None:
         raise InputError(
             f"{key}: {path} holds images, which a table of results would replace; name another file"
         )
-    make_folder(path.parent, key=key)
+    make_folder(_led_to(path).parent, key=key)
 
 
 def holds_bytes(table: Path) -> bool:
@@ -146,12 +151,26 @@ def _is_ours(page: Path) -> bool:
     return not start or MARK.encode() in start
 
 
+def _led_to(path: Path) -> Path:
+    """What a link leads to, to be replaced in its place; the link itself where that may not be written to
+    (a cache that links lead into, such as DVC's)."""
+    real = Path(os.path.realpath(path))
+    closed = real.is_file() and not real.stat().st_mode & stat.S_IWUSR
+    return path if closed else real
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A draft to be written that then takes the place of a file: whole, or the old one stays. A link stays
-    one, and what it leads to is replaced."""
-    path = Path(os.path.realpath(path))
-    draft = path.with_name(f".clipworks-{os.getpid()}.tmp")
+    one, and what it leads to is replaced, if that may be written to."""
+    path = _led_to(path)
+    own = f".clipworks-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]}-"
+    for other in path.parent.glob(f"{own}*.tmp"):  # of a run that was killed
+        with suppress(OSError):
+            if time.time() - other.stat().st_mtime > DAY:
+                other.unlink()
+    # Not by the process's number alone: on two machines, or in two containers, that may be the same.
+    draft = path.with_name(f"{own}{secrets.token_hex(4)}.tmp")
     try:
         yield draft
         draft.replace(path)

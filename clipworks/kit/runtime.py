@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipworks.kit.errors import InputError
+from clipworks.kit.places import replacing
 
 if TYPE_CHECKING:
     import torch  # half the stages need no torch and are spared its import
@@ -123,4 +124,5 @@ def measured(
         about["peak_device_memory_MiB"] = round(torch.cuda.max_memory_allocated(device) / 2**20)
     RUNTIME.mkdir(parents=True, exist_ok=True)
     content = json.dumps({**about, **facts, **more}, indent=2) + "\n"
-    (RUNTIME / f"{stage}.json").write_text(content, encoding="utf-8")
+    with replacing(RUNTIME / f"{stage}.json") as draft:  # of several processes that end together
+        draft.write_text(content, encoding="utf-8")

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import NONE
+from clipworks.kit.files import NONE, check_plain
 from clipworks.kit.images import check_readable
 from clipworks.kit.params import PARAMS, collect, load_whole
 from clipworks.kit.runtime import check_launcher, pick_device
@@ -110,6 +110,7 @@ def _world(params: Params) -> None:
         root = Path(params.world.folder)
         if not root.is_dir():
             raise InputError(f"world.folder: {root} is no folder; it must hold train, val and test")
+        check_plain(root, "world.folder")
         parts = [Path(split, f"{split}_images") for split in ("train", "val", "test")]
         if gone := [part.as_posix() for part in parts if not (root / part).is_dir()]:
             raise InputError(f"world.folder: {root} has no folder {', '.join(gone)}")

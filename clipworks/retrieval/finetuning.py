@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from clipworks.clip.backbone import Backbone
+from clipworks.clip.encoding import THREADS
 from clipworks.clip.visual import normalise
 from clipworks.kit import images, tensors
 from clipworks.kit.ahead import ahead
@@ -26,7 +27,6 @@ from clipworks.kit.errors import InputError
 from clipworks.retrieval import losses, schedule, squares
 from clipworks.retrieval.params import Finetune
 
-THREADS = 2
 RATIO = (3 / 4, 4 / 3)  # of the sides of what is seen
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import NONE
+from clipworks.kit.files import NONE, check_plain
 from clipworks.kit.images import check_readable
 from clipworks.kit.params import PARAMS, collect, load_whole
 from clipworks.kit.runtime import memory, pick_device
@@ -87,6 +87,8 @@ def _world(params: Params, split: Split) -> None:
                 )
         painting.check(params.base.places)
     else:
+        for key, path in params.world.folder:
+            check_plain(Path(path), f"world.folder.{key}")
         listed = [split("test"), split("validation")]
         paths = (one.folder / name for one in listed for name in one.images)
         check_readable(paths, key="world.folder")

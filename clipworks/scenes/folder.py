@@ -112,7 +112,13 @@ def _of_folders(top: Path, named: set[str]) -> tuple[str, ...]:
     """
     real = {(top / name).resolve() for name in named}  # of two links to one folder one is walked
     folders = [path for path in top.iterdir() if path.is_dir() and not is_hidden(path.name)]
-    bare = sorted(p.name for p in folders if p.name not in named and p.resolve() not in real)
+    others = [p for p in folders if p.name not in named and p.resolve() not in real]
+    bare = sorted(p.name for p in others if not real & set(p.resolve().parents))
+    if inner := sorted(p.name for p in others if p.name not in bare):
+        raise InputError(
+            f"{top}: {', '.join(inner[:5])} leads into the folder of another class, and a picture cannot be of two; "
+            "take the link away"
+        )
     if bare:
         raise InputError(
             f"{top}: sub-folders without a picture: {', '.join(bare[:5])}; take them away, or name all classes in "

@@ -170,6 +170,7 @@ class Shelf:
         out = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
             draft, mode="w+", dtype=np.float16, shape=(len(ordered), dim)
         )
+        files.reserve(draft)
         owner = np.array([store for _, store, _ in ordered], dtype=np.int64)
         place = np.array([row for _, _, row in ordered], dtype=np.int64)
         for start in range(0, len(ordered), BLOCK):

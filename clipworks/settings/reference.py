@@ -11,16 +11,15 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 
 from clipworks.kit.files import read_text, read_yaml
-from clipworks.kit.params import load_whole
+from clipworks.kit.params import MODELS, load_whole
 from clipworks.settings.whole import Params
 
 INTRO = """# params.yaml, key by key
 
 Written by `clipworks reference --write docs/params.md`; a test fails when it is stale. *reruns* names
 the stages that depend on the key (`check`, which takes a second, always runs); DVC goes on from
-there only as far as outputs change. The models share their keys: each of `train.base`, `train.ema`,
-`train.zema`, `train.diff`, `train.diffh` and `train.difft` has those of `train.MODEL`, shown with
-base's values.
+there only as far as outputs change. The models share their keys: each of MODELS has those of
+`train.MODEL`, shown with base's values.
 """
 
 
@@ -29,7 +28,8 @@ def reference(params: Path = Path("params.yaml"), pipeline: Path = Path("dvc.yam
     load_whole(Params, params)  # which says what is wrong with it
     values, comments = read_yaml(params), _comments(read_text(params))
     stages = read_yaml(pipeline)["stages"]
-    lines = [INTRO]
+    named = [f"`train.{model}`" for model in MODELS]
+    lines = [INTRO.replace("MODELS", f"{', '.join(named[:-1])} and {named[-1]}")]
     section = ""
     for key, kind in _leaves(Params, ""):
         if key.startswith("train.") and not key.startswith("train.base."):
@@ -47,7 +47,8 @@ def reference(params: Path = Path("params.yaml"), pipeline: Path = Path("dvc.yam
             reruns = (
                 f"{reruns}; with this engine {', '.join(reads(stages, 'chat.engine', values)[1:])}"
             )
-        reruns = re.sub(r"train@base(, train@\w+){5}", "train (all)", reruns)
+        every = ", ".join(f"train@{model}" for model in MODELS)
+        reruns = reruns.replace(every, "train (all)")
         reruns = reruns.replace("train@base", "train@MODEL").replace(
             "infer@crops, infer@maps", "infer"
         )

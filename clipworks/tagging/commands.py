@@ -80,7 +80,9 @@ def tag(
         if workers is not None and engine is not Engine.ray:
             raise InputError("--workers: they are of --engine ray; give both, or neither")
         seeing: Seeing = "fast" if fast else "crops" if full else "maps"
-        made = work.open_tagger(tagger, classes, backbone, default=TAGGER)
+        made = work.open_tagger(
+            tagger, classes, backbone, default=TAGGER, seeing=seeing, device=device
+        )
         done = work.tag(
             made, images, out, seeing, tags_per_image=tags_per_image, batch_size=batch_size,
             precision=precision.value, device=device, workers=(workers or 2) if engine is Engine.ray else 0,

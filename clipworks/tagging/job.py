@@ -26,11 +26,12 @@ from clipworks.kit.places import clear_folder
 from clipworks.tagging import thresholds
 from clipworks.tagging.eye import Eye, Judged, Seeing
 from clipworks.tagging.sources import Content, Unit
-from clipworks.tagging.tagger import Calibration, Tagger
+from clipworks.tagging.tagger import UNTUNED, Calibration, Tagger
 from clipworks.windows.tower import Cut
+from clipworks.windows.visual_pass import READERS
 
-READERS = 4
-# Of our parts folder, beside its lock: a tagger for other machines, parts and their drafts.
+SAVED = "tagger.safetensors"  # in a folder of parts, for other machines
+# Of our parts folder, beside its lock: that tagger, parts and their drafts.
 _OURS = re.compile(r"tagger\.safetensors|[0-9a-f]{24}\.(safetensors|tmp)")
 Bad = tuple[str, str]  # an image that could not be read, and why
 SAMPLE = 20_000  # images that thresholds are read off
@@ -64,7 +65,8 @@ class Parts:
         """Logits of at most SAMPLE images, evenly over all, of shape (image, class)."""
         total = sum(len(_facts(path)[0]) for path in self.files)
         step = max(1, -(-total // SAMPLE))
-        chosen = [one.logits for i, one in enumerate(self.judged()) if i % step == 0]
+        # Copies: a view would keep all of its part.
+        chosen = [one.logits.copy() for i, one in enumerate(self.judged()) if i % step == 0]
         return np.stack(chosen) if chosen else np.zeros((0, 0), np.float32)
 
     def clear(self) -> None:
@@ -114,8 +116,11 @@ def plan(tagger: Tagger, units: Sequence[Unit], out: Path, seeing: Seeing, preci
         )
     key = _key(tagger, seeing, precision)
     files = [folder / f"{_digest(key, unit)}.safetensors" for unit in units]
-    for other in set(folder.glob("*.safetensors")) - set(files):
+    others = set(folder.glob("*.safetensors")) - {*files, folder / SAVED}
+    for other in others:
         other.unlink()
+    if others:
+        print(f"{out}: {len(others):,} finished parts of other images, settings or taggers go")
     return Parts(folder, files)
 
 
@@ -184,8 +189,11 @@ def _key(tagger: Tagger, seeing: Seeing, precision: str) -> str:
     about = tagger.about.model_copy(update={"thresholds": {}})
     form = 4  # of parts: those of an earlier clipworks are looked at again
     found = hashlib.sha256(f"{form} {about.model_dump_json()} {seeing} {precision}".encode())
-    for value in (v for v in vars(tagger.scorer).values() if isinstance(v, torch.Tensor)):
-        found.update(value.cpu().contiguous().numpy().tobytes())
+    # Of templates the CLIP's digest says all; the last bits of what it makes of them are a processor's own.
+    known = {"globals", "locals", "evidence"} if about.models == [UNTUNED] else set()
+    for name, value in vars(tagger.scorer).items():
+        if isinstance(value, torch.Tensor) and name not in known:
+            found.update(value.cpu().contiguous().numpy().tobytes())
     return found.hexdigest()
 
 

@@ -59,7 +59,7 @@ def judge(
     """
     out = out.resolve()
     parts = job.plan(tagger, units, out, seeing, precision)
-    saved = parts.folder / "tagger.safetensors"
+    saved = parts.folder / job.SAVED
     tagger.save(saved)
     backbone = pretrained.absolute(tagger.about.backbone)
     rows = [

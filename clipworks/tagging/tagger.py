@@ -32,6 +32,8 @@ from clipworks.windows.params import Maps
 from clipworks.windows.scorer import Scorer
 from clipworks.windows.tower import Cut
 
+UNTUNED = "hand80"  # the model of CLIP's 80 templates
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -75,15 +77,17 @@ class Tagger:
         maps: Maps | None = None,
         tuned: Mapping[str, dict[str, Tensor]] | None = None,
         logit_scales: Mapping[str, tuple[float, float]] | None = None,
+        device: torch.device | None = None,
     ) -> "Tagger":
         """From class names: CLIP's 80 templates, and tuned prompts where there are some.
 
         Args:
             word: how the backbone is named on the command line, to find it again.
             tuned: class features by model, each of shape (class, dim).
+            device: what reads the templates; where the CLIP is, unless told.
             logit_scales: of the tuned models: of logits, and of the softmax over an image's parts.
         """
-        features = {"hand80": hand.eighty_templates(clip, class_names), **(tuned or {})}
+        features = {UNTUNED: hand.eighty_templates(clip, class_names, device), **(tuned or {})}
         plain = (scoring.GLOBAL_SCALE, scoring.SPATIAL_SCALE)
         of_models = {name: (logit_scales or {}).get(name, plain) for name in features}
         about = About(

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from clipworks.clip import pretrained
+from clipworks.clip.backbone import Backbone
 from clipworks.kit import runtime
 from clipworks.kit.classes import read_classes
 from clipworks.kit.errors import InputError
@@ -20,12 +21,12 @@ BLIND = 0.97  # mean correlation of images' logits, from which on they say nothi
 
 
 def open_tagger(
-    file: Path | None, classes: Path | None, backbone: str | None, *, default: Path
-) -> Tagger:
+    file: Path | None, classes: Path | None, backbone: str | None, *, default: Path, seeing: Seeing, device: str
+) -> Tagger:  # fmt: skip
     """The tagger of a file, or of a class list and a CLIP.
 
     Raises:
-        InputError: neither or both, or they cannot be read.
+        InputError: neither or both, they cannot be read, or this CLIP cannot see so.
     """
     if classes is not None:
         if file is not None:
@@ -35,14 +36,28 @@ def open_tagger(
                 "--classes needs --backbone too: a CLIP as NAME:TAG (ViT-B-16:openai), NAME:FILE or a "
                 "folder such as models/backbone"
             )
-        return Tagger.of(pretrained.named(backbone), read_classes(classes), word=backbone)
-    chosen = file or default
-    if not chosen.exists():
+        names, chosen = read_classes(classes), runtime.pick_device(device, key="--device")
+        clip = pretrained.named(backbone)
+        _check_way(clip, seeing)
+        return Tagger.of(clip, names, word=backbone, device=chosen)
+    there = file or default
+    if not there.exists():
         raise InputError(
-            f"there is no tagger {chosen}; `clipworks export` makes one of a pipeline that has run, and "
+            f"there is no tagger {there}; `clipworks export` makes one of a pipeline that has run, and "
             "--classes FILE --backbone NAME:TAG tags without one"
         )
-    return Tagger.load(chosen, backbone)
+    made = Tagger.load(there, backbone)
+    _check_way(made.clip, seeing)
+    return made
+
+
+def _check_way(clip: Backbone, seeing: Seeing) -> None:
+    """Raises InputError for a CLIP off whose maps no windows can be read: before its texts are encoded."""
+    if seeing == "maps" and clip.resize_mode != "shortest":
+        raise InputError(
+            f"{clip.name} resizes pictures by {clip.resize_mode!r}, so no windows can be read off its maps; add "
+            "--full (every window encoded alone) or --fast (the whole image)"
+        )
 
 
 def tag(
@@ -132,7 +147,7 @@ def _tag(
     )  # fmt: skip
     parts.clear()
     told = [
-        f"{count - len(bad):,} images tagged, {len(bad)} could not be read -> {out}, {site}",
+        f"{count - len(bad):,} image{'s' * (count - len(bad) != 1)} tagged, {len(bad)} could not be read -> {out}, {site}",
         note,
     ]
     told += [f"bad: {name}: {why}" for name, why in bad[:10]]

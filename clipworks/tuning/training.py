@@ -233,7 +233,9 @@ def evaluate(prompts: Prompts, model: nn.Module, data: Data, advice: str) -> np.
         scale=prompts.global_scale,
         spatial_scale=prompts.spatial_scale,
     )
-    tensors.check_finite("what was learned", [torch.from_numpy(values)], advice)
+    # The prompts too: there may be no caption to judge by.
+    learned = [torch.from_numpy(values), *prompts.parameters()]
+    tensors.check_finite("what was learned", learned, advice)
     return heldout.class_ap(values, data.table, data.held_out)
 
 

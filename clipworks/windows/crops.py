@@ -80,5 +80,8 @@ def resize(
 
 
 def _resize_floats(images: Tensor, height: int, width: int) -> Tensor:
+    shrunk = max(images.shape[-2] / height, images.shape[-1] / width)
+    if shrunk > 40:  # a GPU's kernel keeps its weights in a shared memory that ends there
+        return resize(images.cpu(), height, width).to(images.device)
     floats = F.interpolate(images.float(), (height, width), mode="bicubic", antialias=True)
     return floats.round_().clamp_(0, 255).to(torch.uint8)

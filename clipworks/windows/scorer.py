@@ -82,17 +82,19 @@ def assemble(
     class_names: Sequence[str],
     groups: Sequence[tuple[str, ...]],
     tuned: Mapping[str, Path],
+    device: torch.device | None = None,
 ) -> Scorer:
     """Class features of the hand baselines and of every tuned model.
 
     Args:
         groups: the composed combinations, for the compound baseline.
         tuned: prompts files by model name.
+        device: what reads the hand prompts; where the CLIP is, unless told.
     """
     classes = {
         "hand": hand.one_template(clip, class_names),
-        "hand80": hand.eighty_templates(clip, class_names),
-        "compound": hand.compound(clip, class_names, groups),
+        "hand80": hand.eighty_templates(clip, class_names, device),
+        "compound": hand.compound(clip, class_names, groups, device),
     }
     scales = dict.fromkeys(classes, (scoring.GLOBAL_SCALE, scoring.SPATIAL_SCALE))
     for name, path in tuned.items():

@@ -8,11 +8,12 @@ from torch import Tensor
 
 from clipworks.clip import visual
 from clipworks.clip.backbone import Backbone
-from clipworks.kit.ahead import ahead
+from clipworks.kit.ahead import CORES, ahead
 from clipworks.windows.scorer import Scorer
 from clipworks.windows.tower import Cut, Options, Seen, Tower
 
-READERS = 4  # threads that decode and cut ahead of the tower
+# Threads that decode and cut ahead of the tower, on whose device their images wait.
+READERS = max(4, min(8, CORES))
 
 
 class Pass:

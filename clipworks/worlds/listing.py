@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from clipworks.kit.errors import InputError
-from clipworks.kit.files import NONE, can_be, check_names, walk
+from clipworks.kit.files import NONE, can_be, check_names, check_plain, walk
 from clipworks.kit.images import is_picture
 from clipworks.worlds import coco, labels, nuswide, voc
 from clipworks.worlds.instances import Instances
@@ -179,6 +179,10 @@ def check_place(world: World, split: Split) -> None:
         )
     if faults:
         raise InputError("\n  ".join(faults))
+    assert folder is not None
+    check_plain(folder, f"world.files.{split}_images")
+    if world.source in LABEL_FOLDER:
+        check_plain(beside, "world.files.label_folder")
 
 
 def _read(
@@ -193,9 +197,4 @@ def _read(
         return nuswide.read(told, Path(world.files.label_folder), class_names)
     files = files_of(folder)
     check_names(files, folder)
-    if odd := [name for name in walk(folder) if not (folder / name).is_file()]:
-        raise InputError(
-            f"{folder}: {', '.join(odd[:5])}: no plain files (links that lead nowhere, pipes), at which DVC would "
-            "stop or wait for ever; take them away"
-        )
     return files, None if told is None else labels.read(told, files, class_names)
