@@ -235,6 +235,17 @@ def _(world: World, changes: dict[str, Any]) -> None:
 
 
 @wrong(
+    "logits that were no numbers when they were stored",
+    r"infer stored logits of hand that are no finite numbers \(images from \S+ on\): infer\.store float32",
+)
+def _(world: World) -> None:
+    world.take(*STORED)
+    made = leaderboard.Stored.of
+    world.patch.setattr(leaderboard.Stored, "of", lambda *some: made(*some) * float("inf"))
+    world.stage("ensemble")
+
+
+@wrong(
     "weights of an ensemble that no number holds",
     r"ensemble: logits of .* are beyond what float32 holds",
 )

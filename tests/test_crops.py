@@ -52,6 +52,9 @@ def test_the_float_path_of_other_devices_stays_within_one_level() -> None:
     for images in (pixels, edge):
         on_cpu = crops.resize(images, 32, 45).int()
         assert (on_cpu - crops._resize_floats(images, 32, 45).int()).abs().max() <= 1
+    # Where a GPU's kernel ends, the CPU's does it.
+    large = crops.pixels(gradient(900, 700))[None]
+    assert torch.equal(crops._resize_floats(large, 16, 20), crops.resize(large, 16, 20))
     floats = crops._resize_floats(edge, 32, 45)
     assert floats.min() == 0 and floats.max() == 255
 

@@ -1,5 +1,6 @@
 """`clipworks search`: what people do with their own folders."""
 
+import errno
 import io
 import json
 import os
@@ -151,6 +152,21 @@ def test_what_a_killed_run_embedded_is_not_embedded_again(
     assert done == 2 and len(names) == 8  # runs of one: each name ends one where two are the most
     found, whole = (Index.open(name).find("a car", top=7) for name in ("a.index", "whole.index"))
     assert [f.image for f in found] == [f.image for f in whole]
+
+
+def test_an_index_takes_its_room_before_it_writes_through_memory(
+    album, backbone_folder, monkeypatch
+) -> None:
+    making.build(Path("a.index"), ["album"], str(backbone_folder))
+    picture(50).save(album / "new.png")
+
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space left"):
+        making.build(Path("a.index"), [], None)
+    assert len(Index.open("a.index").find("a car", top=9)) == 7
 
 
 def test_archives_and_files_lie_in_one_index(album, backbone_folder, monkeypatch) -> None:

@@ -1,11 +1,13 @@
 """Sources as they come: names twice, names that are no text, damaged tables, closed folders."""
 
 import csv
+import dataclasses
 import errno
 import io
 import json
 import os
 import tarfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ from clipworks.commands import app
 from clipworks.kit import images, places
 from clipworks.kit.errors import InputError
 from clipworks.scenes.classify import class_list
-from clipworks.tagging import page, sources
+from clipworks.tagging import page, sources, work
 
 
 def told(path: Path) -> list[tuple[str, bool]]:
@@ -120,6 +122,19 @@ def test_a_member_whose_name_is_no_text_is_tagged(tagger, tmp_dir, kind) -> None
     if kind == "csv":
         rows = list(csv.DictReader((tmp_dir / "t.csv").read_text().splitlines()))
         assert rows[0]["image"] == "s.TAR/caf\\xe9.png"
+
+
+def test_a_clip_that_squashes_is_told_its_ways_before_its_texts_are_read(
+    tagger, tmp_dir, monkeypatch
+) -> None:
+    squashed = dataclasses.replace(tagger.clip, resize_mode="squash")
+    monkeypatch.setattr(work.pretrained, "named", lambda word: squashed)
+    monkeypatch.setattr(work.Tagger, "of", lambda *some, **more: tagger)
+    (tmp_dir / "c.txt").write_text("cat\ndog\n")
+    opened = partial(work.open_tagger, None, Path("c.txt"), "X:y", default=Path("t"), device="auto")
+    with pytest.raises(InputError, match=r"resizes pictures by 'squash', .*; add --full \(every"):
+        opened(seeing="maps")
+    assert opened(seeing="fast") is tagger
 
 
 def test_a_damaged_row_group_is_listed_as_bad(tagger, tmp_dir) -> None:

@@ -240,6 +240,27 @@ def test_the_best_epoch_cannot_be_told_without_held_out_captions(encoded, clip, 
         training._check_judges(none)
 
 
+def test_a_last_step_that_bursts_is_noticed_where_no_caption_judges(
+    encoded, clip, tmp_path, monkeypatch
+) -> None:
+    table = CaptionTable(encoded / "captions.parquet", CLASSES)
+    chosen = settings(checkpoint="last", patience=0)
+    data = selection.select(table, CaptionFeatures(encoded), chosen, {})
+    data = dataclasses.replace(data, held_out=data.held_out[:0])
+    epoch = training.Tuning._epoch
+
+    def burst(self: training.Tuning, number: int, bar: object) -> float:
+        loss = epoch(self, number, bar)
+        if number == chosen.schedule.stop - 1:
+            with torch.no_grad():
+                self._learned[0].fill_(float("nan"))
+        return loss
+
+    monkeypatch.setattr(training.Tuning, "_epoch", burst)
+    with pytest.raises(InputError, match=r"what was learned is no finite number any more: lower"):
+        fit_on(data, clip, tmp_path, chosen)
+
+
 def test_without_a_judged_class_the_last_epoch_is_taken_and_no_figure_is_made_up(
     encoded, clip, tmp_path
 ) -> None:

@@ -183,7 +183,12 @@ def test_what_dvc_could_not_watch_is_named_by_the_check(own) -> None:
     listing.find(own, "test", NAMES)
     Path("im/gone.jpg").symlink_to("nowhere.jpg")
     os.mkfifo("im/pipe.jpg")
-    with pytest.raises(
-        InputError, match=r"im: gone\.jpg, pipe\.jpg: no plain files .*take them away"
-    ):
-        listing.find(own, "test", NAMES)
+    nothing = {"images": [], "annotations": [], "categories": []}
+    Path("t.json").write_text(json.dumps(nothing))
+    files = own.files.model_copy(update={"test_labels": "t.json"})
+    for world in (own, own.model_copy(update={"source": "coco", "files": files})):
+        with pytest.raises(
+            InputError,
+            match=r"world\.files\.test_images: im: gone\.jpg, pipe\.jpg: no plain files .*take them away",
+        ):
+            listing.find(world, "test", NAMES)

@@ -166,7 +166,7 @@ class _Images:
             if not found.isfinite().all():
                 raise InputError(
                     f"infer stored logits of {model} that are no finite numbers (images from "
-                    f"{self._stored.names[0]} on): infer.store float32 holds more; otherwise train {model} again"
+                    f"{self._stored.names[0]} on): infer.store float32 holds more; otherwise its weights are at fault"
                 )
             self._read[model] = found
         return self._read[model]
