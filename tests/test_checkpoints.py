@@ -50,6 +50,10 @@ def test_the_config_beside_a_checkpoint_tells_its_activation(
     config = checkpoint.parent / backbone.CONFIG
     config.write_text(json.dumps({"model_cfg": {"quick_gelu": quick}}))  # is enough
     assert pretrained.check("Tiny", "", checkpoint, "auto") is quick
-    config.write_text(json.dumps({"preprocess_cfg": {}}))
-    with pytest.raises(ValueError, match="does not say which activation"):
+    for part in ({"preprocess_cfg": {}}, {"model_cfg": {"quick_gelu": None}}):
+        config.write_text(json.dumps(part))
+        with pytest.raises(ValueError, match="does not say which activation"):
+            pretrained.check("Tiny", "", checkpoint, "auto")
+    config.write_text(json.dumps({"model_cfg": {"quick_gelu": "false"}}))
+    with pytest.raises(ValueError, match=r"quick_gelu is 'false'; it must be true or false"):
         pretrained.check("Tiny", "", checkpoint, "auto")

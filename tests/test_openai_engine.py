@@ -108,15 +108,19 @@ def test_one_refused_question_costs_no_other_its_answer(server, tmp_path) -> Non
 def test_a_question_that_is_refused_for_good_is_told_and_stops_nothing(
     server, tmp_path, capsys
 ) -> None:
-    asked = [question(text) for text in "abc"]
+    asked = [question(text) for text in "abcdefghijklmnopqrstu"]
     with Journal(tmp_path / "j.sqlite") as journal:
         for plan in (["", "400"], ["400"], []):  # the second run asks for that one alone
             server.plan = list(plan)
             replies = journal.ask(client(server, concurrency=1), asked, label="test")
-            assert [reply.text for reply in replies] == ["A", "" if plan else "B", "C"]
+            assert [reply.text for reply in replies[:3]] == ["A", "" if plan else "B", "C"]
             told = capsys.readouterr().out
             assert ("server refuses 1 of" in told and "status 400" in told) == bool(plan)
-        assert len(journal) == 3
+        assert len(journal) == 21
+        server.plan = ["", "400"]
+        with pytest.raises(InputError, match="1 of 2 requests failed"):  # half is no small part
+            two = [question("new"), question("newer")]
+            journal.ask(client(server, concurrency=1), two, label="test")
 
 
 def test_a_server_that_refuses_every_request_is_not_asked_them_all(server, tmp_path) -> None:
@@ -190,12 +194,14 @@ def test_one_reply_without_a_word_stops_no_later_run(server, tmp_path) -> None:
 
 
 def test_questions_that_are_refused_do_not_stop_those_behind_them(server, tmp_path) -> None:
-    server.plan = ["", *["400"] * 70]
     asked = [question(str(i)) for i in range(80)]
     with Journal(tmp_path / "j.sqlite") as journal:
-        with pytest.raises(InputError, match=r"70 of 80 requests failed \(BadRequestError"):
-            journal.ask(client(server), asked, label="test")
-        assert len(journal) == 10
+        journal.ask(client(server), [question("before")], label="test")
+        for kept, plan in ((10, ["", *["400"] * 70]), (19, ["400"] * 61)):
+            server.plan = list(plan)
+            with pytest.raises(InputError, match=r"\d+ of \d+ requests failed \(BadRequestError"):
+                journal.ask(client(server, concurrency=1), asked, label="test")
+            assert len(journal) == 1 + kept  # also where those that were refused come first
 
 
 def test_who_knows_all_answers_needs_no_server(server, tmp_path) -> None:

@@ -101,7 +101,8 @@ def test_what_dvc_could_not_watch_in_a_folder_is_named(project) -> None:
     (project / "own/b/.#1.jpg").symlink_to("somebody@somewhere")  # an editor's lock
     set_params(project, {"world.source": "folder", "world.folder.test": "own"})
     with pytest.raises(
-        InputError, match=r"world\.folder\.test: own: b/\.#1\.jpg: no plain files .*take them away"
+        InputError,
+        match=r"world\.folder\.test: own: b/\.#1\.jpg: no plain files to be read .*take them away",
     ):
         check.check(check.load())
 

@@ -129,12 +129,13 @@ def test_a_clip_that_squashes_is_told_its_ways_before_its_texts_are_read(
 ) -> None:
     squashed = dataclasses.replace(tagger.clip, resize_mode="squash")
     monkeypatch.setattr(work.pretrained, "named", lambda word: squashed)
-    monkeypatch.setattr(work.Tagger, "of", lambda *some, **more: tagger)
+    monkeypatch.setattr(work.Tagger, "of", lambda *some, **more: made.append(1) or tagger)
+    made: list[int] = []
     (tmp_dir / "c.txt").write_text("cat\ndog\n")
     opened = partial(work.open_tagger, None, Path("c.txt"), "X:y", default=Path("t"), device="auto")
     with pytest.raises(InputError, match=r"resizes pictures by 'squash', .*; add --full \(every"):
         opened(seeing="maps")
-    assert opened(seeing="fast") is tagger
+    assert not made and opened(seeing="fast") is tagger
 
 
 def test_a_damaged_row_group_is_listed_as_bad(tagger, tmp_dir) -> None:

@@ -189,6 +189,6 @@ def test_what_dvc_could_not_watch_is_named_by_the_check(own) -> None:
     for world in (own, own.model_copy(update={"source": "coco", "files": files})):
         with pytest.raises(
             InputError,
-            match=r"world\.files\.test_images: im: gone\.jpg, pipe\.jpg: no plain files .*take them away",
+            match=r"world\.files\.test_images: im: gone\.jpg, pipe\.jpg: no plain files to be read .*take them away",
         ):
             listing.find(world, "test", NAMES)

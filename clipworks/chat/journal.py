@@ -5,6 +5,7 @@ each is committed at once, so a kill loses only what was still being answered.
 """
 
 import json
+import math
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ SCHEMA = """create table if not exists replies (
     key text primary key, request text not null, engine text not null, reply text not null
 )"""
 IN_A_ROW = 64  # failures after which a server is taken to be gone
+MANY = 20  # requests, of which one in a hundred may be refused
 LOOK_UP = 500  # keys per query, below SQLite's limit of variables
 
 
@@ -117,7 +119,9 @@ class Journal:
         }
         order = list(new)
         failed: list[str] = []
-        row, replied = 0, False  # failures since the last reply
+        wanted = len(set(keys))
+        row = 0  # failures since the last reply
+        replied = len(new) < wanted  # once: requests can be answered as they are made
         answers: Iterator[tuple[int, Reply]] = (
             engine.answer(list(new.values())) if new else iter(())
         )
@@ -141,12 +145,11 @@ class Journal:
                     with self._whole():
                         self._connection.commit()
                 bar.update()
-        wanted = len(set(keys))
-        few = len(failed) < wanted and len(failed) <= max(1, wanted // 100)
+        few = wanted >= MANY and len(failed) <= math.ceil(wanted / 100)
         if failed and few and row < IN_A_ROW and not any(known[key].lost for key in failed):
             print(
                 f"warning: {label}: the server refuses {len(failed)} of {len(order)} requests "
-                f"({known[failed[0]].text}); they go without a reply, and are asked again by the next run"
+                f"({known[failed[0]].text}); they go without a reply; `dvc repro -f -s` of this stage asks them again"
             )
             known |= dict.fromkeys(failed, REFUSED)
         elif failed:

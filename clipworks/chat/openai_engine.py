@@ -75,12 +75,11 @@ def _choices(answer: Any) -> Any:
     """
     if found := getattr(answer, "choices", None):
         return found
-    if said := getattr(answer, "error", None):
-        told = said.get("message", said) if isinstance(said, dict) else said
-        raise ValueError(shorten(str(told), 400, placeholder=" …"))
-    raise ValueError(
-        f"{reprlib.repr(str(answer))} (is chat.openai.base_url right: http://HOST:PORT/v1?)"
-    )
+    said = getattr(answer, "error", None)
+    if isinstance(said, dict):
+        raise ValueError(shorten(str(said.get("message", said)), 400, placeholder=" …"))
+    told = shorten(str(said), 400, placeholder=" …") if said else reprlib.repr(str(answer))
+    raise ValueError(f"{told} (is chat.openai.base_url right: http://HOST:PORT/v1?)")
 
 
 def _check_reachable(base_url: str) -> None:

@@ -124,8 +124,15 @@ def _beside(path: Path) -> dict[str, Any] | None:
     if not config.exists():
         return None
     found = read_config(config, whole=False)
-    said = {k: v for k, v in found["preprocess_cfg"].items() if v is not None}
-    return {**found, "preprocess_cfg": said}
+    found = {key: _said(found[key]) for key in ("model_cfg", "preprocess_cfg")}
+    quick = found["model_cfg"].get("quick_gelu", False)
+    if not isinstance(quick, bool):
+        raise InputError(f"{config}: model_cfg.quick_gelu is {quick!r}; it must be true or false")
+    return found
+
+
+def _said(part: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in part.items() if value is not None}
 
 
 def resize_mode(name: str, tag: str, checkpoint: Path | None) -> str:

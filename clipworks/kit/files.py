@@ -67,12 +67,7 @@ def walk(folder: Path) -> list[str]:
     found: list[str] = []
     seen: set[str] = set()
 
-    def closed(error: OSError) -> None:
-        raise InputError(
-            f"{printable(str(error.filename))} cannot be looked into: {error.strerror}"
-        )
-
-    for top, folders, names in os.walk(folder, followlinks=True, onerror=closed):
+    for top, folders, names in os.walk(folder, followlinks=True, onerror=_closed):
         folders[:] = [name for name in folders if not is_hidden(name)]
         folders.sort(key=lambda name: (Path(top, name).is_symlink(), name))
         if (real := os.path.realpath(top)) in seen:
@@ -84,25 +79,33 @@ def walk(folder: Path) -> list[str]:
     return sorted(found)
 
 
+def _closed(error: OSError) -> None:
+    raise InputError(f"{printable(str(error.filename))} cannot be looked into: {error.strerror}")
+
+
 def check_plain(folder: Path, key: str = "") -> None:
     """Refuse what DVC, which reads all of a folder that it watches, would stop at or wait for for ever.
 
     Raises:
-        InputError: a link that leads nowhere, a pipe or a device lies in the folder, hidden ones too.
+        InputError: a link that leads nowhere or to what is closed, a pipe or a device lies in the folder,
+            hidden ones too; or a folder in it is closed.
     """
     odd, seen = [], set()
-    for top, folders, names in os.walk(folder, followlinks=True):
+    for top, folders, names in (
+        os.walk(folder, followlinks=True, onerror=_closed) if folder.is_dir() else ()
+    ):
         if (real := os.path.realpath(top)) in seen:
             folders.clear()
             continue
         seen.add(real)
-        odd += [path for name in names if not (path := Path(top, name)).is_file()]
+        # Path.is_file raises where a link leads into a closed folder.
+        odd += [path for name in names if not os.path.isfile(path := Path(top, name))]  # noqa: PTH113
     if odd:
         shown = ", ".join(
             printable(path.relative_to(folder).as_posix()) for path in sorted(odd)[:5]
         )
         raise InputError(
-            f"{key + ': ' if key else ''}{folder}: {shown}: no plain files (links that lead nowhere, pipes), at "
+            f"{key + ': ' if key else ''}{folder}: {shown}: no plain files to be read (links that lead nowhere, pipes), at "
             "which DVC would stop or wait for ever; take them away"
         )
 
