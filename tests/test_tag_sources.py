@@ -98,7 +98,7 @@ def test_a_link_that_leads_nowhere_is_listed_as_bad(tagger, tmp_dir) -> None:
     (tmp_dir / "f/gone.png").symlink_to("nowhere.png")
     (tmp_dir / "f/loop.png").symlink_to("loop.png")
     told = tag(tagger, ["f"], tmp_dir / "t.json")
-    assert told.startswith("1 images tagged, 2 could not be read")
+    assert told.startswith("1 image tagged, 2 could not be read")
     assert "bad: f/gone.png: the file does not exist" in told and "bad: f/loop.png: " in told
 
 
@@ -135,7 +135,7 @@ def test_a_name_that_is_no_text_is_listed_as_bad_in_every_kind_of_table(tagger, 
     (tmp_dir / os.fsdecode(b"f/b\xff.png")).write_bytes(png())
     for kind in ("csv", "json", "parquet"):
         told = tag(tagger, ["f"], tmp_dir / f"t.{kind}")
-        assert "1 images tagged, 1 could not be read" in told
+        assert "1 image tagged, 1 could not be read" in told
         assert "bad: f/b\\xff.png: its name is no UTF-8; rename it" in told
 
 
@@ -179,7 +179,7 @@ def test_what_this_project_wrote_into_the_folder_is_no_source(tagger, tmp_dir) -
     )
     for _ in range(2):
         told = tag(tagger, ["f"], tmp_dir / "f/tags.parquet")
-        assert told.startswith("1 images tagged, 0 could not be read")
+        assert told.startswith("1 image tagged, 0 could not be read")
 
 
 def test_a_run_that_reads_nothing_fails_and_says_so(tagger, tmp_dir) -> None:
