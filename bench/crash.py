@@ -128,10 +128,13 @@ class Harness:
 def under_dvc(folder: Path, chance: random.Random) -> int:
     """Kill `dvc repro` with its stage: what is half is never recorded, and the next run mends it.
 
+    That run may restore the stage from DVC's cache instead of running it. Then a draft of a table may
+    stay, beside the outputs and unseen by DVC and Git, until the stage runs again; all else is as it was.
+
     Returns:
         how many were killed; others were quicker.
     """
-    truth = thimble.outputs(folder)
+    truth = _finished(folder)
     for ignored in folder.glob("data/*/.gitignore"):
         ignored.unlink()  # DVC writes them anew
     thimble.run(folder, "git", "init", "-q", "-b", "main")
@@ -142,12 +145,17 @@ def under_dvc(folder: Path, chance: random.Random) -> int:
         out = outs(folder, stage)[0]  # DVC takes it away just before the stage begins
         killed += forks.kill_dvc(folder, stage, out, chance.uniform(2, 8))
         thimble.run(folder, "dvc", "repro", "-q")
-        if thimble.outputs(folder) != truth:
-            raise SystemExit(f"{stage}: other bytes after a killed dvc repro")
+        found = _finished(folder)
+        if odd := sorted(k for k in {*found, *truth} if found.get(k) != truth.get(k)):
+            raise SystemExit(f"{stage}: other bytes after a killed dvc repro: {odd[:5]}")
         status = thimble.run(folder, "dvc", "status") + thimble.run(folder, "git", "status", "-s")
         if "up to date" not in status or len(status.splitlines()) > 1:
             raise SystemExit(f"{stage}: not clean after a killed dvc repro:\n{status}")
     return killed
+
+
+def _finished(folder: Path) -> dict[str, str]:
+    return {k: v for k, v in thimble.outputs(folder).items() if not k.endswith(".tmp")}
 
 
 def world(folder: Path, log: Path) -> Path:

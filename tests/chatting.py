@@ -81,6 +81,9 @@ class Server:
                 status = int(trouble) if trouble.isdigit() else 200
                 if status != 200:
                     answer = json.dumps({"error": {"message": f"status {status}"}})
+                if trouble == "400 of a field":
+                    status = 400
+                    answer = json.dumps({"error": {"message": "Unknown field: seed"}})
                 if trouble == "filtered question":
                     status = 400
                     answer = json.dumps({"error": {"message": "no", "code": "content_filter"}})
@@ -88,6 +91,8 @@ class Server:
                     answer = answer.replace('"stop"', '"content_filter"')
                 if trouble in ("filter", "blank"):
                     answer = answer.replace(json.dumps(text), "null")
+                if trouble == "a page":
+                    answer = "<html><body>It works!</body></html>"
                 if trouble == "broken":
                     answer = answer[:40]
                 if trouble == "overloaded":

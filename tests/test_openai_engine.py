@@ -73,6 +73,17 @@ def test_an_error_that_is_sent_as_if_all_were_well_is_told(server, tmp_path) -> 
             journal.ask(client(server, retries=1), [question("a")], label="test")
 
 
+@pytest.mark.parametrize(
+    ("trouble", "message"),
+    [("a page", r"no valid answer: no JSON \(is chat\.openai\.base_url right"),
+     ("400 of a field", r"Unknown field: seed; chat\.openai\.omit=\[seed\] leaves that out")],
+)  # fmt: skip
+def test_what_people_set_wrongly_is_named(server, tmp_path, trouble, message) -> None:
+    server.plan = [trouble] * 2
+    with Journal(tmp_path / "j.sqlite") as journal, pytest.raises(InputError, match=message):
+        journal.ask(client(server, retries=1), [question("a")], label="test")
+
+
 def test_some_replies_without_a_word_are_told(server, tmp_path, capsys) -> None:
     server.plan = ["", "blank"]
     with Journal(tmp_path / "j.sqlite") as journal:

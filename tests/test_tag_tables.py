@@ -112,6 +112,12 @@ def test_a_link_into_a_folder_that_is_closed_is_refused_before_the_work(tmp_dir)
         make_place(Path("link.json"), (".json",))
 
 
+def test_a_pipe_is_no_place_for_a_table(tmp_dir) -> None:
+    os.mkfifo("p.csv")
+    with pytest.raises(InputError, match=r"--out: p\.csv is no plain file"):
+        make_place(Path("p.csv"), (".csv",))
+
+
 def test_two_tables_of_a_folder_have_drafts_of_their_own_and_old_ones_go(tmp_dir) -> None:
     with replacing(Path("a.json")) as a, replacing(Path("b.json")) as b, replacing(a) as c:
         assert len({a, b, c}) == 3

@@ -1,6 +1,7 @@
 """Any OpenAI-compatible endpoint: vLLM, llama.cpp, Ollama, a hosted API."""
 
 import asyncio
+import json
 import os
 import reprlib
 import socket
@@ -17,6 +18,8 @@ from clipworks.chat.request import QUESTIONS, REFUSED, Reply, Request, whole
 from clipworks.kit.errors import InputError
 
 CONNECT_SECONDS = 10
+HINT = "(is chat.openai.base_url right: http://HOST:PORT/v1?)"
+FIELDS = ("temperature", "top_p", "max_tokens", "seed")  # that chat.openai.omit may leave out
 FATAL = (
     openai.AuthenticationError,
     openai.PermissionDeniedError,
@@ -79,7 +82,7 @@ def _choices(answer: Any) -> Any:
     if isinstance(said, dict):
         raise ValueError(shorten(str(said.get("message", said)), 400, placeholder=" …"))
     told = shorten(str(said), 400, placeholder=" …") if said else reprlib.repr(str(answer))
-    raise ValueError(f"{told} (is chat.openai.base_url right: http://HOST:PORT/v1?)")
+    raise ValueError(f"{told} {HINT}")
 
 
 def _check_reachable(base_url: str) -> None:
@@ -231,7 +234,8 @@ class OpenAIEngine:
                 IndexError,
                 TypeError,
             ) as error:  # no JSON, no UTF-8, …
-                failure = f"no valid answer: {error}"
+                page = isinstance(error, json.JSONDecodeError)  # as a wrong address gives
+                failure = f"no valid answer: {f'no JSON {HINT}' if page else error}"
                 await asyncio.sleep(min(0.1 * 2**attempt, 8))
             except openai.APIError as error:  # the client's own retries are used up
                 if getattr(error, "code", None) == "content_filter":
@@ -240,8 +244,10 @@ class OpenAIEngine:
                 lost = not isinstance(
                     error, openai.BadRequestError | openai.UnprocessableEntityError
                 )
+                odd = [field for field in FIELDS if field in error.message and not lost]
+                mend = f"; chat.openai.omit=[{', '.join(odd)}] leaves that out" if odd else ""
                 return Reply(
-                    f"{type(error).__name__} at {place}: {error.message}", "error", lost=lost
+                    f"{type(error).__name__} at {place}: {error.message}{mend}", "error", lost=lost
                 )
         return Reply(failure, "error", lost=True)
 

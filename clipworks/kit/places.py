@@ -93,6 +93,8 @@ def make_place(path: Path, kinds: Sequence[str], *, key: str = "--out") -> None:
         raise InputError(f"{key}: {path} cannot be written: {error.strerror}") from None
     if is_folder:
         raise InputError(f"{key}: {path} is a folder; name a file in it")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{key}: {path} is no plain file (a pipe or a device); name another")
     if path.suffix == ".html" and path.is_file() and not _is_ours(path):
         raise InputError(
             f"{key}: {path} is a page, and none of clipworks (or of an old version); move it away, or give "
