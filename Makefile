@@ -12,7 +12,7 @@ SOLUTIONS := $(notdir $(wildcard solutions/*))
 .PHONY: help setup repro test check ablation clean solutions $(SOLUTIONS)
 
 help:
-	@echo "make repro     rebuild the leaderboard (10 to 14 minutes on 2 cores)"
+	@echo "make repro     rebuild the leaderboard (10 to 16 minutes on 2 cores)"
 	@echo "make test      run the tests (minutes, offline)"
 	@echo "make setup     the first step of all others: .venv with what the project needs"
 	@echo "make solutions run the sibling solutions; or one of them: $(SOLUTIONS)"
