@@ -65,6 +65,14 @@ def test_a_window_keeps_the_whole_image_when_the_box_is_the_image() -> None:
     np.testing.assert_array_equal(cut[0].permute(1, 2, 0).numpy(), np.asarray(image))
 
 
+@pytest.mark.parametrize("mode", ["longest", "shortest", "squash"])
+def test_the_most_slender_window_keeps_a_pixel(mode: str) -> None:
+    # A side of 3 of 600 is 0.16 pixels of 32 where the longest side counts.
+    pixels = crops.pixels(gradient(3, 600))
+    found = crops.cut(pixels, [Box(0, 0, 3, 600)], size=32, resize_mode=mode)
+    assert found.shape == (1, 3, 32, 32) and found.any()
+
+
 def test_windows_resized_a_few_at_a_time_are_the_same(monkeypatch) -> None:
     image = crops.pixels(photograph(90, 61))
     found = boxes(90, 61, [2])
