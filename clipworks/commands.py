@@ -150,6 +150,7 @@ def reference(
 ) -> None:
     """Print the reference of params.yaml: every key, what is allowed and what it reruns."""
     from clipworks.kit.cli import run
+    from clipworks.kit.files import read_text
     from clipworks.settings.reference import reference as text
 
     def main() -> None:
@@ -158,7 +159,12 @@ def reference(
             typer.echo(text(), nl=False)
         else:
             make_place(write, (".md",), key="--write")
-            write.write_text(text(), encoding="utf-8")
+            made = text()
+            if write.exists() and not read_text(write).startswith(made.partition("\n")[0]):
+                raise InputError(
+                    f"--write: {write} is another page; name docs/params.md, or a new one"
+                )
+            write.write_text(made, encoding="utf-8")
 
     run(main)
 

@@ -196,6 +196,18 @@ def test_the_reference_is_of_the_top_folder(monkeypatch) -> None:
     assert found.exit_code == 1 and "run it in the project's top folder" in str(found.exception)
 
 
+def test_the_reference_replaces_no_page_but_its_own(monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(Path(__file__).parent.parent)
+    for content, code in (("# My notes\n", 1), (Path("docs/params.md").read_text(), 0)):
+        page = tmp_path / "page.md"
+        page.write_text(content)
+        found = CliRunner().invoke(app, ["reference", "--write", str(page)])
+        assert found.exit_code == code and page.read_text() == content, found.output
+    assert (
+        CliRunner().invoke(app, ["reference", "--write", str(tmp_path / "new.md")]).exit_code == 0
+    )
+
+
 @pytest.mark.parametrize("way", ["", "cropz"])
 def test_a_way_of_seeing_that_there_is_not_is_refused(way) -> None:
     from stages import infer

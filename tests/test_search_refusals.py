@@ -56,6 +56,10 @@ def test_a_sentence_needs_no_quotation_marks(album, backbone_folder) -> None:
         Index.open("images.index").find("")
     with pytest.raises(InputError, match=r"text_weight: 2\.0; it must be from 0 to 1"):
         Index.open("images.index").find("a car", image="album/2.png", text_weight=2.0)
+    with pytest.raises(InputError, match=r"text_weight: it weighs a sentence against an image"):
+        Index.open("images.index").find("a car", text_weight=0.3)
+    with pytest.raises(InputError, match=r"an index is a folder's path, not int"):
+        Index.open(5)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,14 @@ def test_a_table_whose_images_are_called_image_is_looked_into(tagger, tmp_dir) -
     assert told(tmp_dir / "t.json") == [("f/t.parquet/one", False)]
 
 
+def test_a_table_that_is_none_is_bad_by_its_own_reason(tagger, tmp_dir) -> None:
+    (tmp_dir / "f").mkdir()
+    (tmp_dir / "f/a.png").write_bytes(png())
+    (tmp_dir / "f/x.parquet").write_bytes(b"junk" * 99)
+    said = tag(tagger, ["f"], tmp_dir / "t.json")
+    assert "bad: f/x.parquet: no whole parquet table" in said
+
+
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("name", ["x.tar", "x.parquet"])
 def test_a_pipe_is_waited_for_by_nobody_whatever_its_name(tagger, tmp_dir, name: str) -> None:

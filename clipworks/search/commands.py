@@ -97,7 +97,7 @@ def query(
 
     def main() -> None:
         from clipworks.search import page
-        from clipworks.search.index import Index
+        from clipworks.search.index import EVEN, Index
 
         if out is not None:
             make_place(out, page.KINDS)
@@ -106,7 +106,7 @@ def query(
             raise InputError("give a sentence, --image, or both")
         if text_weight is not None and (image is None or not text.strip()):
             raise InputError("--text-weight: it weighs a sentence against --image; give both")
-        weight = 0.5 if text_weight is None else text_weight
+        weight = EVEN if text_weight is None else text_weight
         opened = Index.open(folder, device=device)
         found = opened.find(text, image=image, top=top, text_weight=weight, exact=exact)
         for place, one in enumerate(found, start=1):

@@ -22,6 +22,8 @@ from clipworks.search.embedding import Embedder
 from clipworks.search.shelf import Entry, Shelf
 from clipworks.tagging import store
 
+EVEN = 0.5  # text and image weigh the same
+
 
 @dataclass(frozen=True)
 class Found:
@@ -48,6 +50,8 @@ class Index:
         Raises:
             InputError: there is none, it holds no image, or its model is not to be had.
         """
+        if not isinstance(folder, str | Path):
+            raise InputError(f"an index is a folder's path, not {type(folder).__name__}")
         shelf = Shelf.open(Path(folder))
         if not shelf.about.images:
             raise InputError(f"the index {folder} holds no image; `clipworks search index FOLDER` puts some there")  # fmt: skip
@@ -72,7 +76,7 @@ class Index:
 
     def find(
         self, text: str = "", *, image: str | Path | None = None, top: int = 10,
-        text_weight: float = 0.5, exact: bool = False,
+        text_weight: float = EVEN, exact: bool = False,
     ) -> list[Found]:  # fmt: skip
         """The most similar images, the best first; equal ones by name.
 
@@ -103,7 +107,7 @@ class Index:
         ]
 
     def query(
-        self, text: str = "", *, image: str | Path | None = None, text_weight: float = 0.5
+        self, text: str = "", *, image: str | Path | None = None, text_weight: float = EVEN
     ) -> Tensor:
         """The unit feature that is searched for, of shape (1, dim)."""
         if not isinstance(text, str):
@@ -112,6 +116,8 @@ class Index:
             raise InputError("give a sentence, an image, or both")
         if not 0 <= text_weight <= 1:
             raise InputError(f"text_weight: {text_weight}; it must be from 0 to 1")
+        if text_weight != EVEN and (image is None or not text.strip()):
+            raise InputError("text_weight: it weighs a sentence against an image; give both")
         parts = []
         if text.strip():
             parts.append((text_weight if image is not None else 1.0, self._embedder.texts([text])))

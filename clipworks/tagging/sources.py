@@ -66,9 +66,12 @@ class Unit:
 
 
 def listable(path: Path) -> Content | Exception:
-    """A file, or the reason why no table can hold its name."""
-    odd = printable(str(path)) != str(path)
-    return InputError("its name is no UTF-8; rename it") if odd else path
+    """A file, or the reason why it cannot be read or no table can hold its name."""
+    if printable(str(path)) != str(path):
+        return InputError("its name is no UTF-8; rename it")
+    if path.suffix.lower() == ".parquet" and os.path.isfile(path):  # noqa: PTH113  (raises nothing)
+        return InputError("no whole parquet table")  # a whole one is read by its rows
+    return path
 
 
 def find(words: Sequence[str], *, but: Path | None = None) -> list[Unit]:
