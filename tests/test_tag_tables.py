@@ -52,7 +52,7 @@ def test_a_table_that_is_none_is_bad_by_its_own_reason(tagger, tmp_dir) -> None:
     (tmp_dir / "f/a.png").write_bytes(png())
     (tmp_dir / "f/x.parquet").write_bytes(b"junk" * 99)
     said = tag(tagger, ["f"], tmp_dir / "t.json")
-    assert "bad: f/x.parquet: no whole parquet table" in said
+    assert "bad: f/x.parquet: no whole table" in said
 
 
 @pytest.mark.timeout(30)

@@ -22,7 +22,7 @@ from clipworks.kit.errors import InputError
 from clipworks.kit.files import printable
 from clipworks.retrieval import squares
 from clipworks.search.shelf import FORM, Entry
-from clipworks.tagging.sources import FILES_A_UNIT, Content, Unit, listable, runs
+from clipworks.tagging.sources import FILES_A_UNIT, Content, Unit, loose, runs
 
 LARGEST = 200_000_000  # pixels of an image
 
@@ -162,7 +162,7 @@ def embed(embedder: Embedder, job: Job, path: Path, bar: Any = None) -> None:
     bad: list[tuple[str, str]] = []
     if job.entries:
         names = {one.path: one for one in job.entries}
-        items: list[tuple[str, Content | Exception]] = [(p, listable(Path(p))) for p in names]
+        items: list[tuple[str, Content | Exception]] = [(p, loose(Path(p))) for p in names]
         places, features = embedder.images(items, bad, bar)
         entries = [job.entries[i] for i in places]
         bad = [(printable(names[p].name), why) for p, why in bad]

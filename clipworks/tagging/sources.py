@@ -58,7 +58,7 @@ class Unit:
         told = self.shown or self.path
         if self.kind == "files":
             for name in self.names:
-                yield printable((told / name).as_posix()), listable(self.path / name)
+                yield printable((told / name).as_posix()), loose(self.path / name)
         elif self.kind == "tar":
             yield from _members(self.path, printable(told.as_posix()))
         else:
@@ -66,12 +66,14 @@ class Unit:
 
 
 def listable(path: Path) -> Content | Exception:
-    """A file, or the reason why it cannot be read or no table can hold its name."""
-    if printable(str(path)) != str(path):
-        return InputError("its name is no UTF-8; rename it")
-    if path.suffix.lower() == ".parquet" and os.path.isfile(path):  # noqa: PTH113  (raises nothing)
-        return InputError("no whole parquet table")  # a whole one is read by its rows
-    return path
+    """A file, or the reason why no table can hold its name."""
+    odd = printable(str(path)) != str(path)
+    return InputError("its name is no UTF-8; rename it") if odd else path
+
+
+def loose(path: Path) -> Content | Exception:
+    """The same of a file in a run; a whole table or shard is none, but a unit of its own."""
+    return InputError("no whole table") if is_packed(path) else listable(path)
 
 
 def find(words: Sequence[str], *, but: Path | None = None) -> list[Unit]:
