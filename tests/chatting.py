@@ -5,6 +5,9 @@ import json
 import threading
 import time
 
+import pytest
+
+from clipworks.chat.openai_engine import OpenAIEngine
 from clipworks.chat.params import Sampling
 from clipworks.chat.request import Request
 
@@ -129,3 +132,32 @@ class Server:
         self.http = Quiet(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client waits half a second and more before it tries again."""
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.02)
+
+
+@pytest.fixture
+def server():
+    found = Server()
+    yield found
+    found.http.shutdown()
+    found.http.server_close()
+
+
+def client(server: Server, **changes: object) -> OpenAIEngine:
+    options = {
+        "base_url": server.url,
+        "model": "m",
+        "concurrency": 4,
+        "timeout": 0.5,
+        "retries": 3,
+        "structured": "none",
+        "key_variable": "CLIPWORKS_TEST_KEY",
+        "no_thinking": False,
+        "omit": [],
+    }
+    return OpenAIEngine(**{**options, **changes})
