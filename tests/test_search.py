@@ -81,6 +81,19 @@ def test_a_folder_is_indexed_and_searched_by_sentence_image_and_both(
     assert len(Path("found.csv").read_text().splitlines()) == 3
 
 
+def test_a_pipe_that_is_closed_costs_no_file(album, backbone_folder, monkeypatch) -> None:
+    (album / "1.png").rename(album / "new\nline.png")
+    assert run("index", "album", "--model", str(backbone_folder)).exit_code == 0
+    assert "new\\nline.png" in run("a car").output
+
+    def closed(*words: object, **options: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("clipworks.search.commands.typer.echo", closed)
+    run("a car", "--out", "found.json")
+    assert len(json.loads(Path("found.json").read_text())["found"]) == 7
+
+
 def test_three_lines_of_python_find_what_an_obvious_loop_finds(
     album, backbone_folder, clip
 ) -> None:

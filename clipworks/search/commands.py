@@ -109,10 +109,12 @@ def query(
         weight = EVEN if text_weight is None else text_weight
         opened = Index.open(folder, device=device)
         found = opened.find(text, image=image, top=top, text_weight=weight, exact=exact)
-        for place, one in enumerate(found, start=1):
-            typer.echo(f"{place:3d}  {one.cosine:.3f}  {one.image}")
-        if out is not None:
+        if out is not None:  # first: whoever reads what is printed may close the pipe (`| head`)
             page.write(out, found, text=text, image=image, count=len(opened), model=opened.model)
+        for place, one in enumerate(found, start=1):
+            name = one.image.replace("\n", "\\n").replace("\r", "\\r")
+            typer.echo(f"{place:3d}  {one.cosine:.3f}  {name}")
+        if out is not None:
             typer.echo(f"-> {printable(str(out))}")
 
     run(main)
