@@ -82,7 +82,7 @@ def test_a_folder_is_indexed_and_searched_by_sentence_image_and_both(
 
 
 def test_a_pipe_that_is_closed_costs_no_file(album, backbone_folder, monkeypatch) -> None:
-    (album / "1.png").rename(album / "new\nline.png")
+    (album / "2.png").rename(album / "new\nline.png")
     assert run("index", "album", "--model", str(backbone_folder)).exit_code == 0
     assert "new\\nline.png" in run("a car").output
 
