@@ -153,7 +153,6 @@ def _world(params: Params, names: list[str], warnings: list[str]) -> None:
     faults, listed = [], []
     for split in SPLITS:
         try:
-            check_place(params.world, split)
             # Labels are read: they could fail as late as anything.
             found = find(params.world, split, names)
             warnings += filter(None, (missing(found), cut_short(found, split)))

@@ -69,10 +69,10 @@ def find(world: World, split: Split, class_names: Sequence[str]) -> Found:
         InputError: something is missing, or does not fit the classes: now, and not when metrics are
             computed, hours later.
     """
+    check_place(world, split)
     folder, told = places(world, split)
     if folder is None:
         return Found(None, [], None)
-    check_place(world, split)
     limit, drop = getattr(world, split), world.without_labels == "drop"
     if told is not None and told.suffix == ".json":
         there = files_of(folder) if world.source == "folder" else None
