@@ -9,17 +9,17 @@ import urllib.request
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from textwrap import shorten
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
 import openai
 
+from clipworks.chat.params import Omittable
 from clipworks.chat.request import QUESTIONS, REFUSED, Reply, Request, whole
 from clipworks.kit.errors import InputError
 
 CONNECT_SECONDS = 10
 HINT = "(is chat.openai.base_url right: http://HOST:PORT/v1?)"
-FIELDS = ("temperature", "top_p", "max_tokens", "seed")  # that chat.openai.omit may leave out
 FATAL = (
     openai.AuthenticationError,
     openai.PermissionDeniedError,
@@ -244,7 +244,9 @@ class OpenAIEngine:
                 lost = not isinstance(
                     error, openai.BadRequestError | openai.UnprocessableEntityError
                 )
-                odd = [field for field in FIELDS if field in error.message and not lost]
+                odd = [
+                    field for field in get_args(Omittable) if field in error.message and not lost
+                ]
                 mend = f"; chat.openai.omit=[{', '.join(odd)}] leaves that out" if odd else ""
                 return Reply(
                     f"{type(error).__name__} at {place}: {error.message}{mend}", "error", lost=lost

@@ -6,6 +6,8 @@ from pydantic import BeforeValidator, Field
 
 from clipworks.kit.params import AtLeastOne, Name, Place, Positive, Section, Share, number
 
+Omittable = Literal["temperature", "top_p", "max_tokens", "seed"]
+
 
 class Grammar(Section):
     """The offline stand-in: nothing to set."""
@@ -32,7 +34,7 @@ class OpenAI(Section):
     structured: Literal["none", "json_schema", "choice"]
     key_variable: Name
     no_thinking: bool
-    omit: list[Literal["temperature", "top_p", "max_tokens", "seed"]]
+    omit: list[Omittable]
 
 
 class Replay(Section):

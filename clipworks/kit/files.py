@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,18 +65,23 @@ def walk(folder: Path) -> list[str]:
         InputError: a folder cannot be looked into: what lies there would be missed without a word.
     """
     found: list[str] = []
-    seen: set[str] = set()
-
-    for top, folders, names in os.walk(folder, followlinks=True, onerror=_closed):
+    for top, folders, names in _folders(folder):
         folders[:] = [name for name in folders if not is_hidden(name)]
+        own = [Path(top, name) for name in names if not is_hidden(name)]
+        found += [path.relative_to(folder).as_posix() for path in own]
+    return sorted(found)
+
+
+def _folders(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """os.walk through linked folders, a folder by its own name before its links, and once."""
+    seen: set[str] = set()
+    for top, folders, names in os.walk(folder, followlinks=True, onerror=_closed):
         folders.sort(key=lambda name: (Path(top, name).is_symlink(), name))
         if (real := os.path.realpath(top)) in seen:
             folders.clear()
             continue
         seen.add(real)
-        own = [Path(top, name) for name in names if not is_hidden(name)]
-        found += [path.relative_to(folder).as_posix() for path in own]
-    return sorted(found)
+        yield top, folders, names
 
 
 def _closed(error: OSError) -> None:
@@ -90,14 +95,8 @@ def check_plain(folder: Path, key: str = "") -> None:
         InputError: a link that leads nowhere or to what is closed, a pipe or a device lies in the folder,
             hidden ones too; or a folder in it is closed.
     """
-    odd, seen = [], set()
-    for top, folders, names in (
-        os.walk(folder, followlinks=True, onerror=_closed) if folder.is_dir() else ()
-    ):
-        if (real := os.path.realpath(top)) in seen:
-            folders.clear()
-            continue
-        seen.add(real)
+    odd: list[Path] = []
+    for top, _, names in _folders(folder) if folder.is_dir() else ():
         # Path.is_file raises where a link leads into a closed folder.
         odd += [path for name in names if not os.path.isfile(path := Path(top, name))]  # noqa: PTH113
     if odd:
