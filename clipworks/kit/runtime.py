@@ -77,6 +77,8 @@ def check_launcher(launcher: str) -> None:
         why = f"there is no command {words[0]!r} here"
     elif not any(re.sub(r"[\d.]+$", "", Path(word).name) in LAUNCHERS for word in words):
         why = f"{launcher!r} does not start Python"
+    elif re.fullmatch(r"-[cm]|--n[^=]*", words[-1]):  # it would swallow what is launched
+        why = f"{words[-1]} of {launcher!r} lacks its value"
     else:
         return
     raise InputError(

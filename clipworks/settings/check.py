@@ -165,6 +165,13 @@ def _world(params: Params, names: list[str], warnings: list[str]) -> None:
             f"world.files: validation and test share {len(shared):,} images, such as {shared[0]}, so what is "
             "chosen would be chosen on the test; give data/none for no validation split"
         )
+    files = [path for paths in listed for path in paths]
+    share = sum(not os.path.isfile(path) for path in files) / max(1, len(files))  # noqa: PTH113
+    if share > params.infer.max_bad_share:
+        faults.append(
+            f"infer.max_bad_share: {share:.2%} of the listed images are not there, and "
+            f"{params.infer.max_bad_share:.2%} may be bad; get them, or allow more"
+        )
     if faults:
         raise InputError("\n  ".join(dict.fromkeys("\n  ".join(faults).split("\n  "))))
 
