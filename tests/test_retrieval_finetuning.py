@@ -14,7 +14,7 @@ from thimble import set_params
 
 from clipworks.clip import backbone, encoding
 from clipworks.kit import runtime
-from clipworks.retrieval import dataset, finetuning
+from clipworks.retrieval import dataset, finetuning, validation
 from clipworks.retrieval.params import Finetune
 
 
@@ -41,6 +41,30 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(own_street, mo
     assert all(torch.equal(whole[name], again[name]) for name in whole)
     assert Path("data/finetune/soft.tsv").read_bytes() == curve
     assert not list(Path("scratch/finetune").glob("soft-*"))
+
+
+def test_a_killed_soup_asks_no_mean_twice(own_street, monkeypatch) -> None:
+    shutil.rmtree("scratch", ignore_errors=True)
+    soup = Path("models/soup/greedy/open_clip_model.safetensors")
+    before, tried = soup.read_bytes(), Path("data/soup/tried.json").read_bytes()
+    call, asked, kill = validation.Judge.__call__, [], 0
+
+    def counted(self, clip) -> float:
+        asked.append(clip)
+        if len(asked) == kill:
+            raise Killed
+        return call(self, clip)
+
+    monkeypatch.setattr(validation.Judge, "__call__", counted)
+    run("soup")
+    whole, kill = len(asked), 2 * len(asked) - 2  # the last one that the greedy soup asks
+    with pytest.raises(Killed):
+        run("soup")
+    shutil.rmtree("models/soup")
+    run("soup")
+    assert len(asked) == kill + 3 and whole > 4  # that one, and both soups
+    assert soup.read_bytes() == before and Path("data/soup/tried.json").read_bytes() == tried
+    assert not list(Path("scratch").glob("soup-*"))
 
 
 def test_a_killed_search_goes_on_and_finds_the_same(street, monkeypatch) -> None:

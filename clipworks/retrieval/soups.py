@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from torch import Tensor
 
-from clipworks.kit import tensors
+from clipworks.kit import tables, tensors
 from clipworks.kit.errors import InputError
+from clipworks.kit.places import replacing
 
 State = dict[str, Tensor]
 
@@ -46,6 +48,23 @@ class Tried:
     member: int
     value: float  # of the mean of the accepted ones and this one
     accepted: bool
+
+
+def remembered(judge: Callable[[State], float], path: Path) -> Callable[[State], float]:
+    """A judge whose answers lie in a file: a run that was killed asks in the same order, and what was
+    answered is not worked out again."""
+    answers: list[float] = tables.read_json(path, list[float]) if path.exists() else []
+    place = count()
+
+    def answer(state: State) -> float:
+        if (now := next(place)) == len(answers):
+            answers.append(judge(state))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as draft:
+                tables.write_json(draft, answers)
+        return answers[now]
+
+    return answer
 
 
 def uniform(states: Sequence[Callable[[], State]]) -> State:
