@@ -1,4 +1,4 @@
-"""Full disks: every way in which libraries say it."""
+"""Full disks, and a full GPU: every way in which libraries say it."""
 
 import errno
 import sqlite3
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from bad_outputs import ENCODED, STORED
 from bad_world import World, wrong
 from safetensors import SafetensorError
@@ -57,3 +58,8 @@ wrong("a full disk under the journal", FULL)(
 )
 wrong("a full disk under an array", FULL)(failing(OSError("1000000 requested and 25584 written")))
 wrong("a quota that is used up", FULL)(failing(OSError(errno.EDQUOT, "Disk quota exceeded")))
+wrong(
+    "a full GPU",
+    r"^error: the GPU's memory is full \(CUDA out of memory\. Tried to allocate 2 GiB\.\); take a smaller "
+    r"batch_size \(--batch-size\), or end what else uses it, and run again: what is finished stays$",
+)(failing(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nSee")))

@@ -31,11 +31,23 @@ def run(main: Callable[..., None], *arguments: str) -> None:
     except InputError as error:
         sys.exit(f"error: {error}")
     except Exception as error:
+        if memory_is_full(error):
+            first = (str(error).strip().splitlines() or ["out of memory"])[0]
+            sys.exit(
+                f"error: the GPU's memory is full ({first}); take a smaller batch_size (--batch-size), or end what "
+                "else uses it, and run again: what is finished stays"
+            )
         if not disk_is_full(error):
             raise
         sys.exit(
             "error: the disk is full; make room (`dvc gc -A --all-experiments` drops what no commit and no experiment needs) and run again"
         )
+
+
+def memory_is_full(error: Exception) -> bool:
+    """Whether that is what an error of torch means."""
+    torch = sys.modules.get("torch")  # it takes seconds to import, and then it raised none
+    return torch is not None and isinstance(error, torch.OutOfMemoryError)
 
 
 def disk_is_full(error: Exception) -> bool:
