@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from clipworks.kit import tables, tensors
 from clipworks.kit.classes import read_classes
 from clipworks.kit.cli import stage
 from clipworks.kit.errors import InputError
 from clipworks.kit.params import Base, load
+from clipworks.kit.tensors import save_file
 from clipworks.tuning import cooccurrence
 from clipworks.tuning.captions import CaptionTable
 from clipworks.tuning.params import Cooccurrence

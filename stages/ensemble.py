@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from safetensors.torch import save_file
-
 from clipworks.fusion import leaderboard, routing
 from clipworks.fusion.params import Ensemble
 from clipworks.fusion.rows import rows
@@ -11,6 +9,7 @@ from clipworks.kit import tables, tensors
 from clipworks.kit.classes import read_classes
 from clipworks.kit.cli import stage
 from clipworks.kit.params import MODELS, Base, load
+from clipworks.kit.tensors import save_file
 from clipworks.windows import manifest
 from clipworks.windows.params import Infer
 

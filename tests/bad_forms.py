@@ -94,7 +94,7 @@ def _(world: World) -> None:
     r"models/backbone: weights are no finite numbers: .* in all\)",
     change="nan",
 )
-@wrong("a CLIP of another width than its config's", r"open_clip_model\.safetensors does not fit open_clip_config",
+@wrong("a CLIP of another width than its config's", r"does not fit open_clip_config\.json: Error\(s\) in .*: \S",
        change="width")  # fmt: skip
 @wrong("a mean of two colours", r"preprocess_cfg\.mean is \[0, 0\]; it needs three numbers",
        change={"mean": [0, 0]})  # fmt: skip

@@ -78,6 +78,7 @@ def test_a_folder_is_classified_into_a_table_and_a_page(
         ({"--models": " , "}, "give a CLIP as NAME:TAG"),
         ({"--models": "ViT-B-33:openai"}, "has no model 'ViT-B-33'; close names"),
         ({"--models": "ViT-B-32:opnai"}, "'opnai' is no tag of ViT-B-32"),
+        ({"--models": "ViT-B-32:w/none.pt"}, "w/none.pt is no file of weights"),
         ({"--prompts": "none.yaml"}, "none.yaml does not exist"),
         ({"--classes": "a," + "b" * 3000 + "/c.txt", "--models": "x"}, "model 'x' is no folder"),
         ({"--classes": "lists/none.txt"}, "there is no such file"),

@@ -91,6 +91,29 @@ def test_a_file_is_small_and_says_what_it_is(tagger, tmp_path) -> None:
     assert about["classes"] == CLASSES and len(about["digest"]) == 64
     tagger.save(tmp_path / "again.safetensors")
     assert path.read_bytes() == (tmp_path / "again.safetensors").read_bytes()
+    (tmp_path / "a.txt").touch()
+    assert path.stat().st_mode == (tmp_path / "a.txt").stat().st_mode  # others may read it too
+
+
+def test_a_tagger_takes_the_place_of_no_other_weights(tagger, tmp_path) -> None:
+    path, link = tmp_path / "t.safetensors", tmp_path / "link.safetensors"
+    tagger.save(path)
+    link.symlink_to(path)
+    spoil(path, lambda _, about: about.update(version=1))
+    tagger.save(link)  # an old one may go, and a link stays one
+    assert link.is_symlink() and Tagger.load(path).classes == CLASSES
+    save_file({"a": torch.zeros(1)}, str(path))
+    before = path.read_bytes()
+    for place in (path, link):
+        with pytest.raises(InputError, match=r"is no tagger, and would be lost; move it away"):
+            tagger.save(place)
+    assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 2
+
+
+def test_an_empty_word_for_the_clip_is_not_passed_over(tagger, tmp_path) -> None:
+    tagger.save(tmp_path / "t.safetensors")
+    with pytest.raises(InputError, match="model '' is no folder; write NAME:TAG"):
+        Tagger.load(tmp_path / "t.safetensors", "")
 
 
 def test_thresholds_that_are_not_there_are_named(

@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 
 import clipworks.kit.torchvision_ops  # noqa: F401  (before transformers, which imports torchvision)
-from clipworks.kit.errors import InputError
+from clipworks.kit.errors import InputError, brief
 from clipworks.kit.files import state
 
 from transformers import AutoModelForCausalLM, AutoTokenizer  # isort: skip
@@ -62,9 +62,8 @@ class TransformersEngine:
                 raise InputError(
                     f"chat.transformers.model: the folder {model} does not exist"
                 ) from None
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise InputError(
-                f"chat.transformers.model: {model!r} cannot be loaded: {first} (allowed: a local folder or a hub "
+                f"chat.transformers.model: {model!r} cannot be loaded: {brief(error)} (allowed: a local folder or a hub "
                 "name whose architecture transformers has natively, with whole weights)"
             ) from None
         if not self._tokenizer.chat_template:

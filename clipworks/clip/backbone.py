@@ -13,13 +13,13 @@ from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ValidationError
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import clipworks.kit.torchvision_ops  # noqa: F401  (before open_clip)
 from clipworks.kit import tensors
-from clipworks.kit.errors import InputError
+from clipworks.kit.errors import InputError, brief
 from clipworks.kit.files import read_json
+from clipworks.kit.tensors import save_file
 
 import open_clip  # isort: skip
 from open_clip.tokenizer import SimpleTokenizer  # isort: skip
@@ -179,8 +179,9 @@ def load(folder: Path, *, device: str | torch.device = "cpu") -> Backbone:
         AssertionError,
         ArithmeticError,
     ) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"backbone {folder}: {WEIGHTS} does not fit {CONFIG}: {first}") from None
+        raise InputError(
+            f"backbone {folder}: {WEIGHTS} does not fit {CONFIG}: {brief(error)}"
+        ) from None
     return frozen(model, config["model_cfg"], config["preprocess_cfg"], name=str(folder))
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -20,6 +20,7 @@ from clipworks.kit.ahead import CORES, ahead
 from clipworks.kit.checkpoint import states
 from clipworks.kit.files import state
 from clipworks.kit.shapes import Float
+from clipworks.kit.tensors import save_file
 
 Item = TypeVar("Item")
 # A picture at the tower's size in one or more views: uint8 (view, size, size, 3); None leaves it out.

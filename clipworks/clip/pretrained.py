@@ -204,6 +204,8 @@ def named(word: str) -> Backbone:
             "(ViT-B-32:openai), NAME:FILE, or a folder such as models/backbone"
         )
     file = Path(source) if Path(source).is_file() else None
+    if file is None and Path(source).name != source:  # a path; tags have no slash
+        raise InputError(f"model {word!r}: {source} is no file of weights")
     model, config, preprocess = load(name, source, file, "auto", f"model {word!r}")
     return backbone.frozen(model, config, preprocess, name=word)
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from clipworks.kit.files import check_stored
+from clipworks.kit.tensors import save_file
 
 STATE = "state.safetensors"
 LIBRARIES = ("torch", "open_clip_torch", "pillow", "numpy")  # that make the numbers

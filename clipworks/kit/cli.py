@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable
 
-from clipworks.kit.errors import InputError
+from clipworks.kit.errors import InputError, brief
 
 # Libraries in C and Rust (safetensors, SQLite, numpy) say it in words of their own, without a number.
 _FULL = re.compile(r"no space left|disk is full|\d+ requested and \d+ written", re.IGNORECASE)
@@ -32,9 +32,8 @@ def run(main: Callable[..., None], *arguments: str) -> None:
         sys.exit(f"error: {error}")
     except Exception as error:
         if memory_is_full(error):
-            first = (str(error).strip().splitlines() or ["out of memory"])[0]
             sys.exit(
-                f"error: the GPU's memory is full ({first}); take a smaller batch_size (--batch-size), or end what "
+                f"error: the GPU's memory is full ({brief(error)}); take a smaller batch_size (--batch-size), or end what "
                 "else uses it, and run again: what is finished stays"
             )
         if not disk_is_full(error):

@@ -1,16 +1,33 @@
 """Tensors on disk as safetensors, with the class list that their columns stand for."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from clipworks.kit.classes import check_same
 from clipworks.kit.errors import InputError
 from clipworks.kit.files import check_stored
+
+# Python can only read it by setting it.
+os.umask(_UMASK := os.umask(0))
+
+
+def save_file(
+    values: Mapping[str, Any], path: str | Path, metadata: dict[str, str] | None = None
+) -> None:
+    """Write arrays of torch or NumPy, to be read by whoever may read other files: safetensors itself
+    makes files that are their owner's alone."""
+    arrays = all(isinstance(value, np.ndarray) for value in values.values())
+    own = import_module("safetensors.numpy" if arrays else "safetensors.torch")
+    own.save_file(dict(values), str(path), metadata)
+    Path(path).chmod(0o666 & ~_UMASK)
 
 
 def about(class_names: Sequence[str]) -> dict[str, str]:

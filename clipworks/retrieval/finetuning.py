@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -24,6 +23,7 @@ from clipworks.kit import images, tensors
 from clipworks.kit.ahead import ahead
 from clipworks.kit.checkpoint import load_state, save_state
 from clipworks.kit.errors import InputError
+from clipworks.kit.tensors import save_file
 from clipworks.retrieval import losses, schedule, squares
 from clipworks.retrieval.params import Finetune
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from clipworks.kit import tensors
 from clipworks.kit.errors import InputError
+from clipworks.kit.tensors import save_file
 
 AGAIN = "run `dvc repro search`"
 

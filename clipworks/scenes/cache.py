@@ -10,11 +10,11 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from clipworks.kit import tensors
 from clipworks.kit.errors import InputError
 from clipworks.kit.shapes import Float
+from clipworks.kit.tensors import save_file
 
 TEXTS = "texts.safetensors"
 AGAIN = "run `dvc repro probabilities`"

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch.nn import functional as F
 from tqdm import tqdm
 
@@ -20,6 +19,7 @@ from clipworks.clip.backbone import Backbone
 from clipworks.kit import images, runtime
 from clipworks.kit.errors import InputError
 from clipworks.kit.files import printable
+from clipworks.kit.tensors import save_file
 from clipworks.retrieval import squares
 from clipworks.search.shelf import FORM, Entry
 from clipworks.tagging.sources import FILES_A_UNIT, Content, Unit, loose, runs

@@ -102,9 +102,11 @@ def export(
     from clipworks.kit.cli import run
 
     def main() -> None:
+        from clipworks.tagging import store
         from clipworks.tagging.export import from_pipeline
 
         make_place(out, (".safetensors",))
+        store.check_own(out)  # now, and not when all is worked out
         rule = None if thresholds is Rule.auto else thresholds.value
         made = from_pipeline(rule)  # type: ignore[arg-type]
         made.save(out)

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from tqdm import tqdm
 
 from clipworks.kit.ahead import ahead
 from clipworks.kit.errors import InputError
 from clipworks.kit.files import is_hidden
 from clipworks.kit.places import clear_folder
+from clipworks.kit.tensors import save_file
 from clipworks.tagging import thresholds
 from clipworks.tagging.eye import Eye, Judged, Seeing
 from clipworks.tagging.sources import Content, Unit

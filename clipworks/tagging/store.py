@@ -43,6 +43,21 @@ def digest(clip: Backbone) -> str:
     return found.hexdigest()
 
 
+def check_own(path: Path) -> None:
+    """Raises InputError where weights lie that no tagger may take the place of; an old tagger is one too."""
+    if not path.is_file():
+        return
+    try:
+        with tensors.opened(path) as file:
+            about = (file.metadata() or {}).get("clipworks", "")
+    except InputError:
+        about = ""
+    if '"backbone":' not in about:
+        raise InputError(
+            f"{path} is no tagger, and would be lost; move it away, or give another name"
+        )
+
+
 def read(path: Path) -> tuple[About, dict[str, Tensor]]:
     """A tagger's description and tensors.
 

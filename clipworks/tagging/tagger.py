@@ -16,13 +16,14 @@ from typing import get_args
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from clipworks.clip import hand, pretrained, scoring
 from clipworks.clip.backbone import Backbone
 from clipworks.kit import runtime
 from clipworks.kit.errors import InputError
+from clipworks.kit.places import replacing
+from clipworks.kit.tensors import save_file
 from clipworks.tagging import store
 from clipworks.tagging.eye import Eye, Judged, Seeing
 from clipworks.tagging.store import About
@@ -110,7 +111,12 @@ class Tagger:
         return Tagger(about, self.scorer, both, self.clip)
 
     def save(self, path: Path) -> None:
-        """Write one safetensors file."""
+        """Write one safetensors file.
+
+        Raises:
+            InputError: another file than a tagger lies there.
+        """
+        store.check_own(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         own: dict[str, Tensor] = {
             k: v for k, v in vars(self.scorer).items() if isinstance(v, Tensor)
@@ -119,7 +125,8 @@ class Tagger:
             own[f"thresholds.{way}"] = torch.from_numpy(np.float32(one.thresholds))
             own[f"spread.{way}"] = torch.from_numpy(np.float32(one.spread))
         kept = {name: value.cpu().contiguous() for name, value in own.items()}
-        save_file(kept, str(path), metadata={"clipworks": self.about.model_dump_json()})
+        with replacing(path) as draft:
+            save_file(kept, draft, metadata={"clipworks": self.about.model_dump_json()})
 
     @staticmethod
     def load(file: str | Path, backbone: str | Backbone | None = None) -> "Tagger":
@@ -136,7 +143,7 @@ class Tagger:
             clip = (
                 backbone
                 if isinstance(backbone, Backbone)
-                else pretrained.named(backbone or about.backbone)
+                else pretrained.named(about.backbone if backbone is None else backbone)
             )
         except InputError as error:
             if backbone is not None:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,7 +19,7 @@ from clipworks.clip.backbone import Backbone
 from clipworks.clip.scoring import GLOBAL_SCALE, SPATIAL_SCALE
 from clipworks.kit.errors import InputError
 from clipworks.kit.shapes import Float
-from clipworks.kit.tensors import opened
+from clipworks.kit.tensors import opened, save_file
 
 KINDS = ("global", "local", "evidence")
 NamePosition = Literal["end", "middle", "front"]

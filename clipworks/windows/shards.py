@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
 from clipworks.kit import tables
 from clipworks.kit.checkpoint import scratch_folder, states
 from clipworks.kit.errors import InputError
+from clipworks.kit.tensors import save_file
 from clipworks.windows import manifest
 from clipworks.windows.boxes import boxes
 from clipworks.windows.tower import Cut

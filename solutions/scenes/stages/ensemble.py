@@ -3,11 +3,10 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from safetensors.numpy import save_file
-
 from clipworks.kit import tables
 from clipworks.kit.cli import stage
 from clipworks.kit.params import load
+from clipworks.kit.tensors import save_file
 from clipworks.scenes import choice, folder, rows
 from clipworks.scenes.cache import Cache
 from clipworks.scenes.params import Ensemble
