@@ -176,6 +176,14 @@ def test_tiles_change_nothing_but_memory(clip, size, scale) -> None:
         torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
 
 
+def test_a_map_that_every_window_needs_whole_is_read_once_however_small_the_batch(clip) -> None:
+    image = crops.pixels(photograph(300, 280))
+    found = [Box(0, 0, 300, 280), *boxes(300, 280, [3])]
+    once = made(clip, image, found, FINE)
+    in_small = made(clip, image, found, FINE, largest=1)
+    assert [part.windows for part in in_small] == [part.windows for part in once]
+
+
 @pytest.mark.parametrize("size", [7, 512])
 def test_the_batch_size_does_not_change_the_logits(clip, models, folder, tmp_path, size) -> None:
     run(clip, models, folder, tmp_path / "a", tmp_path / "sa", batch_size=40, **HOW)

@@ -63,7 +63,11 @@ def test_the_authors_settings_are_those_of_the_solution(params) -> None:
     [
         (
             "infer: {scalse: [2]}",
-            r"infer\.scalse is no key of params\.yaml; there are \['batch_size'",
+            r"infer\.scalse is no key of params\.yaml; there are \['batch_size'.* 'scales'\?",
+        ),
+        (
+            "infer.scales: [2]",
+            r"infer\.scales is no key of params\.yaml; write sections and their keys on lines",
         ),
         (
             "infer: {scales: [1]}",

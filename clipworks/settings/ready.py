@@ -1,5 +1,6 @@
 """Settings that ship ready: files of keys that are put into params.yaml, all or none."""
 
+import difflib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -84,9 +85,7 @@ def _merge(content: Any, wanted: dict[str, Any], prefix: str, file: str) -> Any:
     for key, value in wanted.items():
         where = f"{prefix}{key}"
         if key not in content:
-            raise InputError(
-                f"{file}: {where} is no key of params.yaml; there are {sorted(content)}"
-            )
+            raise InputError(f"{file}: {where} is no key of params.yaml{_meant(str(key), content)}")
         table = isinstance(value, dict) and isinstance(content[key], dict)
         entries = table and where in ENTRIES  # of which some may be new
         whole = where in FREE or (entries and not value.keys() <= content[key].keys())
@@ -103,6 +102,13 @@ def _merge(content: Any, wanted: dict[str, Any], prefix: str, file: str) -> Any:
                 content[key] = value
                 if value == []:  # which has no lines for a comment to stand before
                     content.ca.items.pop(key, None)
+
+
+def _meant(key: str, content: Any) -> str:
+    if key.partition(".")[0] in content:
+        return "; write sections and their keys on lines of their own, as params.yaml does"
+    near = difflib.get_close_matches(key, [str(known) for known in content], 1)
+    return f"; there are {sorted(content)}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
 def _plain(value: Any) -> str:

@@ -74,7 +74,8 @@ def parts(
 
     Args:
         size: the tower's input.
-        largest: pixels of a batch; one window's surroundings are taken whatever they are.
+        largest: pixels of a batch; one window's surroundings are taken whatever they are, and a
+            tile may then be as large as they.
     """
     height, width = image.shape[1:]
     found = []
@@ -120,10 +121,19 @@ def _span(points: Tensor, cells: int, reach: int) -> tuple[int, int]:
     return max(0, low - reach), min(cells, high + reach + 1)
 
 
+def _extents(points: Tensor, cells: int, reach: int) -> Tensor:
+    """Cells of each window's own span."""
+    low, high = points.min(1).values.floor(), points.max(1).values.ceil()
+    return (high + reach + 1).clamp(max=cells) - (low - reach).clamp(min=0)
+
+
 def _tiles(
     across: Tensor, down: Tensor, cells: tuple[int, int], largest: int, reach: int
 ) -> list[list[int]]:
     """Split windows into halves, across the longer side, until each part's tile is small enough."""
+    # Where all of a small map lies around each of its windows, halves would not be smaller than it.
+    alone = _extents(across, cells[0], reach) * _extents(down, cells[1], reach)
+    largest = max(largest, int(alone.max()))
     waiting, found = [list(range(len(across)))], []
     while waiting:
         some = waiting.pop()
