@@ -56,7 +56,7 @@ def _files(params: Params) -> Iterator[Callable[[], object]]:
         collect(own)
     except InputError:
         yield from own
-        yield partial(_device, params)
+        yield partial(_device, params, [])
         for split in SPLITS if params.world.source != "miniature" else ():
             yield partial(check_place, params.world, split)
         yield partial(check_launcher, params.launcher)
@@ -101,7 +101,7 @@ def _checks(
     params: Params, names: list[str], synonyms: Synonyms, warnings: list[str]
 ) -> Iterator[Callable[[], object]]:
     yield partial(_names, params, names, synonyms)
-    yield partial(_device, params)
+    yield partial(_device, params, warnings)
     yield partial(_world, params, names, warnings)
     yield partial(_chat, params, names)
     yield partial(read_templates, TEMPLATES)
@@ -130,15 +130,21 @@ def _names(params: Params, names: list[str], synonyms: Synonyms) -> None:
     named(params.caption.challenge_classes, names, where="caption.challenge_classes")
 
 
-def _device(params: Params) -> None:
-    wanted = params.base.device
-    halves = [
-        f"train.{m}.precision" for m in MODELS if getattr(params.train, m).precision == "fp16"
-    ]
-    if wanted in ("cuda", "mps") or halves:
-        device = pick_device(wanted)  # imports torch: only where it is needed
-        if halves and device.type == "cpu":
-            raise InputError(f"{halves[0]}: fp16 needs a GPU; on a CPU fp32 and bf16 are allowed")
+def _device(params: Params, warnings: list[str]) -> None:
+    precisions = {f"train.{m}": getattr(params.train, m).precision for m in MODELS}
+    halves = [f"{section}.precision" for section, kind in precisions.items() if kind == "fp16"]
+    precisions["infer"] = params.infer.precision
+    other = {section: kind for section, kind in precisions.items() if kind != "fp32"}
+    if not other and params.base.device not in ("cuda", "mps"):
+        return
+    from clipworks.windows.precision import imitated  # imports torch: only where it is needed
+
+    device = pick_device(params.base.device)
+    if halves and device.type == "cpu":
+        raise InputError(f"{halves[0]}: fp16 needs a GPU; on a CPU fp32 and bf16 are allowed")
+    for section, kind in other.items():
+        if slow := imitated(kind, device):
+            warnings.append(f"{section}.precision: {slow}")
 
 
 def _world(params: Params, names: list[str], warnings: list[str]) -> None:

@@ -56,7 +56,10 @@ def tag(
         float | None, typer.Option(help="expected mean number; thresholds then follow these images")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 64,
-    precision: Annotated[Precision, typer.Option()] = Precision.fp32,
+    precision: Annotated[
+        Precision,
+        typer.Option(help="bf16 and fp16 are faster where the device computes in them: GPUs"),
+    ] = Precision.fp32,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
     engine: Annotated[
         Engine, typer.Option(help="ray: many machines (pip install 'ray\\[data]')")

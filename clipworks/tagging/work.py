@@ -16,6 +16,7 @@ from clipworks.tagging import job, page, sources, table, thresholds
 from clipworks.tagging.eye import Seeing
 from clipworks.tagging.job import Parts
 from clipworks.tagging.tagger import Tagger
+from clipworks.windows.precision import imitated
 
 BLIND = 0.97  # mean correlation of images' logits, from which on they say nothing of the images
 
@@ -124,6 +125,8 @@ def _tag(
         )
     else:
         chosen = runtime.pick_device(device, key="--device")
+        if slow := imitated(precision, chosen):
+            print(f"--precision: {slow}")
         parts = job.judge(
             tagger, units, out, seeing, batch_size=batch_size, precision=precision, device=chosen
         )

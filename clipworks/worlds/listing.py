@@ -169,7 +169,7 @@ def check_place(world: World, split: Split) -> None:
         and world.source == "folder"
         and told.suffix not in (".csv", ".parquet", ".json")
     ):
-        faults.append(f"world.files.{split}_labels: {told}; give {wanted}")
+        faults.append(f"world.files.{split}_labels: {told} is none of what is read; give {wanted}")
     elif told is not None and not told.is_file():
         faults.append(f"world.files.{split}_labels: {told} is no file; give {wanted}")
     beside = Path(world.files.label_folder)
