@@ -12,8 +12,9 @@ from bad_world import World, wrong
 from safetensors import SafetensorError
 
 FULL = (
-    r"^error: the disk is full; make room \(`dvc gc -A --all-experiments` drops what no commit and no "
-    r"experiment needs\) and run again$"
+    r"^error: the disk is full \(.*(space|disk|requested|quota).*; this folder's has [\d.,]+ GiB free\); make room here "
+    r"\(`dvc gc -A --all-experiments` drops what no commit and no experiment needs\), or where the output goes if "
+    r"that is another disk, and run again$"
 )
 
 

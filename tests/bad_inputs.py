@@ -107,6 +107,11 @@ def _(world: World) -> None:
     r"template judge\.txt, line \d: .*; allowed are names, count and caption",
     text="Is\n{{ caption",
 )
+@wrong(
+    "a template that asks about nothing",
+    r"template judge\.txt: \{\{ caption \}\} is not in it, so that every question would be the same",
+    text="Is it good?",
+)
 @wrong("a template with an unknown name", r"judge\.txt: 'captoin' is undefined; allowed are names, "
        r"count and caption", text="Is {{ captoin }} good?")  # fmt: skip
 def _(world: World, text: str | bytes | None) -> None:

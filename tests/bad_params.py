@@ -152,6 +152,8 @@ PARAMS: list[tuple[str, dict[str, Any], str]] = [
     ("a key that stands a level too high", {"seed": 1}, r"section 'seed': unknown; .*did you mean 'base\.seed'\?"),
     ("lists in no file, though unused", {"ensemble.lists": "mine.yaml"},
      r"ensemble\.lists: mine\.yaml is no file"),
+    ("a source in capitals", {"world.source": "COCO"},
+     r"key 'source': Input should be .* \(got 'COCO'\); did you mean 'coco'\?"),
     ("COCO without paths", {"world.source": "coco"},
      r"world\.files\.test_images: data/none is no folder; give the split's image folder"),
     ("lists in no file", {"ensemble.routing": "lists", "ensemble.lists": "mine.yaml"},

@@ -110,12 +110,15 @@ def test_a_broken_index_says_which_file_is_not_whole(album, backbone_folder) -> 
     whole = features.read_bytes()
     features.write_bytes(whole[:40])
     with pytest.raises(
-        InputError, match=r"features-\w+\.npy cannot be read .*make the index again"
+        InputError,
+        match=r"features-\w+\.npy cannot be read .*delete the index's folder and make it again",
     ):
         Index.open("a.index")
     features.write_bytes(whole)
     np.save(features, np.load(features)[1:])
-    with pytest.raises(InputError, match=r"npy is of 6 images, and the index of 7; make the index"):
+    with pytest.raises(
+        InputError, match=r"npy is of 6 images, and the index of 7; delete the index"
+    ):
         Index.open("a.index")
     next(Path("a.index").glob("entries-*.parquet")).write_bytes(b"x")
     with pytest.raises(InputError, match=r"entries-\w+\.parquet cannot be read"):

@@ -69,6 +69,15 @@ def test_a_run_without_labels_has_a_page_without_figures_of_merit(run, tmp_path)
     assert "Leaderboard" not in titles and "Tags" not in titles and "Pictures" in titles
 
 
+def test_figures_of_other_runs_are_called_so(run, tmp_path) -> None:
+    (run / "metrics/seeds.tsv").write_text(
+        "row\twhat\ttest_mAP\tspread\nensemble\tthe recipe\t75.4\t0.9\n"
+    )
+    assert "Whole seeds" in site.write(tmp_path / "r.html", {}, root=run)
+    page = (tmp_path / "r.html").read_text()
+    assert "as last measured apart from this run" in page
+
+
 def test_names_of_curves_that_end_together_stand_apart() -> None:
     """Six that end half-way up once sent a name to and fro for ever."""
     ends = [50.0, 50.2, 49.8, 50.1, 49.9, 50.0]

@@ -138,6 +138,8 @@ def test_logits_that_all_images_share_are_called_blind() -> None:
     base = rng.normal(size=20)
     assert "random" in work.blindness((base + 0.01 * rng.normal(size=(30, 20))).astype(np.float32))
     assert work.blindness(rng.normal(size=(30, 20)).astype(np.float32)) == ""
+    two = rng.uniform(0.1, 1, size=(30, 1)) * [1, -1]  # two classes, of which one is in all images
+    assert work.blindness(two.astype(np.float32)) == ""
 
 
 def test_thresholds_follow_the_images_that_are_tagged(tagger, tmp_dir, monkeypatch) -> None:

@@ -90,7 +90,10 @@ def test_what_is_missing_is_named_with_what_to_put_there(source, tmp_path) -> No
 
 
 def test_a_folders_labels_are_no_text_and_leave_no_image_out(album, tmp_path) -> None:
-    with pytest.raises(InputError, match=r"test_labels: .*l\.txt is none of what is read; give a \.csv or \.parquet table"):
+    with pytest.raises(
+        InputError,
+        match=r"test_labels: .*l\.txt is none of what is read; give a \.csv or \.parquet table",
+    ):
         check_place(world("folder", images=album, told=tmp_path / "l.txt"), "test")
     content = {
         "images": [{"id": 1, "file_name": "a.jpg"}],

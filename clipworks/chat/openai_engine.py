@@ -224,9 +224,10 @@ class OpenAIEngine:
                 ended = choice.finish_reason not in ("length", "content_filter")
                 return Reply(text, "stop" if ended else "length")
             except FATAL as error:
+                given = bool(os.environ.get(self._key_variable, "").strip())
                 raise InputError(
                     f"chat.openai: {self._options['base_url']} refuses: {error.message} (model "
-                    f"{self.identity['model']!r}, key from ${self._key_variable})"
+                    f"{self.identity['model']!r}, key from ${self._key_variable}{'' if given else ', which is not set'})"
                 ) from None
             except (
                 ValueError,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from jinja2 import Environment, StrictUndefined, TemplateError, TemplateSyntaxError
 
@@ -74,6 +74,18 @@ _THOUGHT = re.compile(r"<think>.*?(?:</think>|$)", re.DOTALL | re.IGNORECASE)
 _THOUGHT_ENDS = re.compile(r"</think>", re.IGNORECASE)
 
 
+# The templates that the dialogue needs, and what each asks about.
+NEEDED = {
+    "compose": "names",
+    "feasible": "names",
+    "caption_multi": "names",
+    "caption_single": "names[0]",
+    "caption_challenge": "names",
+    "check": "caption",
+    "judge": "caption",
+}
+
+
 @dataclass(frozen=True)
 class Template:
     """A prompt as a Jinja template, kept as a file."""
@@ -110,26 +122,22 @@ def read_templates(folder: Path) -> dict[str, Template]:
     """All templates of a folder by name, each filled in once: faults show before anything is asked.
 
     Raises:
-        InputError: one that the dialogue needs is missing or empty, or has a fault.
+        InputError: one that the dialogue needs is missing or empty, has a fault, or asks about nothing.
     """
     found = {
         path.stem: Template(path.stem, read_text(path)) for path in sorted(folder.glob("*.txt"))
     }
-    needed = {
-        "compose",
-        "feasible",
-        "caption_multi",
-        "caption_single",
-        "caption_challenge",
-        "check",
-        "judge",
-    }
-    if missing := sorted(needed - found.keys()):
+    if missing := sorted(NEEDED.keys() - found.keys()):
         raise InputError(f"templates {folder}: missing {[f'{name}.txt' for name in missing]}")
-    if empty := [f"{name}.txt" for name in sorted(needed) if not found[name].source.strip()]:
+    if empty := [f"{name}.txt" for name in sorted(NEEDED) if not found[name].source.strip()]:
         raise InputError(f"templates {folder}: nothing stands in {empty}")
-    for name in sorted(needed):
-        found[name].render(names=["a", "b"], count=2, caption="a b")
+    for name, word in sorted(NEEDED.items()):
+        other: dict[str, Any] = {"caption": "c d"} if word == "caption" else {"names": ["c", "d"]}
+        shown = {"names": ["a", "b"], "count": 2, "caption": "a b"}
+        if found[name].render(**shown) == found[name].render(**shown | other):
+            raise InputError(
+                f"template {name}.txt: {{{{ {word} }}}} is not in it, so that every question would be the same"
+            )
     return found
 
 

@@ -38,8 +38,11 @@ def run(main: Callable[..., None], *arguments: str) -> None:
             )
         if not disk_is_full(error):
             raise
+        free = shutil.disk_usage(".").free / 2**30
         sys.exit(
-            "error: the disk is full; make room (`dvc gc -A --all-experiments` drops what no commit and no experiment needs) and run again"
+            f"error: the disk is full ({brief(error)}; this folder's has {free:,.1f} GiB free); make room here (`dvc gc -A "
+            "--all-experiments` drops what no commit and no experiment needs), or where the output goes if that is "
+            "another disk, and run again"
         )
 
 

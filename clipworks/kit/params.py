@@ -178,8 +178,9 @@ def explain(section: str, schema: type[BaseModel], issue: Any) -> str:
 
 
 def _close(word: str, known: list[str]) -> str:
-    match = difflib.get_close_matches(word, known, 1)
-    return f"; did you mean {match[0]!r}?" if match else ""
+    own = {name.lower(): name for name in known}
+    match = difflib.get_close_matches(word.lower(), own, 1)
+    return f"; did you mean {own[match[0]]!r}?" if match else ""
 
 
 def _inside(owner: Any, key: str) -> str:

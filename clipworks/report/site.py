@@ -19,6 +19,7 @@ from clipworks.report import leaderboard
 
 SIDE = 320  # pixels of a picture on the page
 EXAMPLES = 3  # captions of a class
+OTHER = "as last measured apart from this run (docs/results.md), as shipped on the miniature world"
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,9 @@ def _sections(root: Path, meaning: Mapping[str, str]) -> Iterator[Section]:
         )  # fmt: skip
     for key, title, about, path, bars in (
         ("classes", "AP by class", "Of the authors' ensemble, percent.", "data/evaluate/class_ap.tsv", ("AP",)),
-        ("ablation", "What each ingredient is worth", "Test mAP, mean over seeds of the prompts.",
+        ("ablation", "What each ingredient is worth", f"Test mAP, mean over seeds of the prompts; {OTHER}.",
          "metrics/ablation.tsv", ("test_mAP",)),
-        ("seeds", "Whole seeds", "Test mAP, mean over seeds of everything.", "metrics/seeds.tsv", ("test_mAP",)),
+        ("seeds", "Whole seeds", f"Test mAP, mean over seeds of everything; {OTHER}.", "metrics/seeds.tsv", ("test_mAP",)),
     ):  # fmt: skip
         if (root / path).exists() and len(frame := _read(root / path)):
             yield Section(key, title, about, _table(frame, bars=bars))

@@ -27,6 +27,7 @@ from clipworks.kit.errors import InputError
 ABOUT = "about.json"
 FORM: Literal[4] = 4  # rows of tables are called by their tables
 OWN = r"(features-[0-9a-f]{16}\.npy|entries-[0-9a-f]{16}\.parquet)"
+AGAIN = "delete the index's folder and make it again"
 BLOCK = 65_536  # rows that are copied at once
 
 
@@ -87,12 +88,12 @@ class Shelf:
         try:
             about = TypeAdapter(About).validate_python(files.read_json(folder / ABOUT))
         except InputError as error:
-            raise InputError(f"{error}; make the index again") from None
+            raise InputError(f"{error}; {AGAIN}") from None
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"])) or "its content"
             raise InputError(
-                f"{folder / ABOUT}: no index of this version ({place}: {first['msg']}); make it again"
+                f"{folder / ABOUT}: no index of this version ({place}: {first['msg']}); {AGAIN}"
             ) from None
         return cls(folder, about)
 
@@ -127,7 +128,7 @@ class Shelf:
         try:
             found = [Entry(**row) for row in tables.rows(path, form=SCHEMA)]
         except (InputError, OSError, pa.ArrowInvalid):
-            raise InputError(f"{path} cannot be read as a list of images; make the index again") from None  # fmt: skip
+            raise InputError(f"{path} cannot be read as a list of images; {AGAIN}") from None  # fmt: skip
         self._check_count(path, len(found))
         return found
 
@@ -141,16 +142,16 @@ class Shelf:
         try:
             found: np.ndarray = np.load(path, mmap_mode="c", allow_pickle=False)
         except (ValueError, EOFError, OSError) as error:
-            raise InputError(f"{path} cannot be read ({error}); make the index again") from None
+            raise InputError(f"{path} cannot be read ({error}); {AGAIN}") from None
         if found.ndim != 2 or found.dtype != np.float16:
-            raise InputError(f"{path} is of another form; make the index again")
+            raise InputError(f"{path} is of another form; {AGAIN}")
         self._check_count(path, len(found))
         return found
 
     def _check_count(self, path: Path, count: int) -> None:
         if count != self.about.images:
             raise InputError(
-                f"{path} is of {count:,} images, and the index of {self.about.images:,}; make the index again"
+                f"{path} is of {count:,} images, and the index of {self.about.images:,}; {AGAIN}"
             )
 
     def replace(

@@ -170,7 +170,7 @@ def lines(tagger: Tagger, parts: Parts, seeing: Seeing) -> Iterator[table.Line]:
 
 def blindness(logits: np.ndarray) -> str:
     """A warning where images all have the same logits, as those of random weights do; or nothing."""
-    if len(logits) < 3:
+    if min(logits.shape) < 3:  # of two classes a logit says all: images differ by its sign alone
         return ""
     centred = torch.from_numpy(logits - logits.mean(axis=1, keepdims=True))
     normed = torch.nn.functional.normalize(centred, dim=1)

@@ -88,8 +88,10 @@ class Collection:
         """Raises InputError where no combination was found at all: nothing later could do without."""
         if not self._count:
             raise InputError(
-                f"compose: no combination of two classes was found ({self._dropped}); {replies} holds what the "
-                "model said, one combination a line being expected"
+                f"compose: no combination of two classes was found (lines with fewer: {self._dropped['fewer_than_two']}; "
+                f"names that were not shown to the model: {self._dropped['not_shown']}); {replies} holds what it said, "
+                "one combination a line being expected; one that only thinks needs more compose.max_tokens or "
+                "chat.openai.no_thinking"
             )
 
     def metrics(self) -> dict[str, Any]:
