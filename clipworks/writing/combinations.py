@@ -90,7 +90,7 @@ class Collection:
             raise InputError(
                 f"compose: no combination of two classes was found (lines with fewer: {self._dropped['fewer_than_two']}; "
                 f"names that were not shown to the model: {self._dropped['not_shown']}); {replies} holds what it said, "
-                "one combination a line being expected; one that only thinks needs more compose.max_tokens or "
+                "one combination a line being expected; one that only thinks needs more compose.sampling.max_tokens or "
                 "chat.openai.no_thinking"
             )
 
