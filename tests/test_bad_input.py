@@ -1,8 +1,8 @@
 """Wrong things of every kind: each ends as one message that says what, where and what to do instead.
 
-The table lies in bad_params.py and bad_files.py (what the check of params.yaml refuses), bad_inputs.py (what else
-people give), bad_replies.py (chat models), bad_outputs.py, bad_forms.py and bad_disks.py (what stages
-find).
+The table lies in bad_params.py and bad_files.py (what the check of params.yaml refuses), bad_inputs.py
+and bad_coco.py (what else people give), bad_replies.py (chat models), bad_outputs.py, bad_forms.py and
+bad_disks.py (what stages find).
 """
 
 import re
@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import bad_coco  # noqa: F401
 import bad_disks  # noqa: F401
 import bad_forms  # noqa: F401
 import bad_inputs  # noqa: F401  (fills the table)
